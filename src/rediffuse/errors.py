@@ -1,0 +1,13 @@
+"""The two ways a stage may end without a result; everything else is a bug and keeps its traceback."""
+
+
+class UserError(Exception):
+    """The user's input can't be used. The message says what was found, where, and what is allowed. Exit code 2."""
+
+    exit_code = 2
+
+
+class TryAgainError(Exception):
+    """Nothing is wrong with the input, but not now (a lock is held, say). Exit code 75, EX_TEMPFAIL."""
+
+    exit_code = 75

@@ -1,0 +1,36 @@
+"""Every random number as a function of its key (seed, stream, step, index): nothing is drawn from a global generator.
+
+Two numbers with different keys are independent, whichever process, worker or order draws them, so that a run resumed
+at step k, or split over workers, draws what an uninterrupted run on one worker draws.
+"""
+
+import hashlib
+
+import torch
+
+_MASK_63 = (1 << 63) - 1
+
+
+def hashed_seed(seed: int, stream: str, step: int = 0, index: int = 0) -> int:
+    """A 63-bit seed from the key, by SHA-256.
+
+    Hashed and never added: seed + step·world + rank lets neighbouring seeds replay each other's streams, and a CPU
+    `torch.Generator` uses only the low 32 bits of what it is given.
+    """
+    key = f"{seed}/{stream}/{step}/{index}".encode()
+    return int.from_bytes(hashlib.sha256(key).digest()[:8], "little") & _MASK_63
+
+
+def generator(
+    seed: int, stream: str, step: int = 0, index: int = 0, device: torch.device | str = "cpu"
+) -> torch.Generator:
+    """A fresh generator for one key.
+
+    Args:
+        seed: the experiment's seed, any integer.
+        stream: what the numbers are for ("train/noise", "sample"); one name, one purpose.
+        step: the optimizer step, or 0.
+        index: the microbatch or the example within the step, or 0.
+        device: where the numbers are drawn; a CPU and a CUDA generator give different numbers for one key.
+    """
+    return torch.Generator(device).manual_seed(hashed_seed(seed, stream, step, index))

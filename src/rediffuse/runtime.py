@@ -1,0 +1,44 @@
+"""Where a stage computes, and the switches that make torch repeat itself there."""
+
+import os
+
+from rediffuse.errors import UserError
+from rediffuse.params import RuntimeParams
+
+# cuBLAS keeps its results only with a fixed workspace, and reads this when it starts.
+os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+
+import torch
+
+
+def start(runtime: RuntimeParams) -> torch.device:
+    """Pin threads, switch to deterministic kernels and give the device that `runtime.device` names.
+
+    Raises:
+        UserError: CUDA is asked for and there is none; nothing falls back to the CPU in silence.
+    """
+    available = torch.cuda.is_available()
+    if runtime.device == "cuda" and not available:
+        raise UserError("params.yaml: runtime.device is cuda, but torch finds no CUDA device; use cpu or auto")
+    torch.set_num_threads(runtime.threads)
+    torch.use_deterministic_algorithms(True)
+    torch.backends.cudnn.benchmark = False
+    torch.set_float32_matmul_precision("high")
+    return torch.device("cuda" if runtime.device != "cpu" and available else "cpu")
+
+
+def environment(device: torch.device) -> dict[str, str]:
+    """What beside data, parameters and code decides the last bits of a result on `device`."""
+    facts = {
+        "torch": torch.__version__,
+        "device": device.type,
+        "threads": str(torch.get_num_threads()),
+        "instructions": torch.backends.cpu.get_cpu_capability(),
+    }
+    if device.type == "cuda":
+        facts |= {
+            "gpu": torch.cuda.get_device_name(device),
+            "cuda": str(torch.version.cuda),
+            "cudnn": str(torch.backends.cudnn.version()),  # type: ignore[no-untyped-call]
+        }
+    return facts
