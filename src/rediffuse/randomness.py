@@ -4,21 +4,9 @@ Two numbers with different keys are independent, whichever process, worker or or
 at step k, or split over workers, draws what an uninterrupted run on one worker draws.
 """
 
-import hashlib
-
 import torch
 
-_MASK_63 = (1 << 63) - 1
-
-
-def hashed_seed(seed: int, stream: str, step: int = 0, index: int = 0) -> int:
-    """A 63-bit seed from the key, by SHA-256.
-
-    Hashed and never added: seed + step·world + rank lets neighbouring seeds replay each other's streams, and a CPU
-    `torch.Generator` uses only the low 32 bits of what it is given.
-    """
-    key = f"{seed}/{stream}/{step}/{index}".encode()
-    return int.from_bytes(hashlib.sha256(key).digest()[:8], "little") & _MASK_63
+from rediffuse.seeds import hashed_seed
 
 
 def generator(
