@@ -41,8 +41,8 @@ class SplitParams(_Section):
 
 class ReferenceParams(_Section):
     width: Count
-    features: Count
-    epochs: Count
+    features: Annotated[int, Field(ge=2)]
+    steps: Count
     batch_size: Count
     lr: Positive
 
@@ -76,6 +76,7 @@ class ArticleUnetParams(_Section):
 
 class ModelParams(_Section):
     name: Literal["unet", "article_unet"]
+    precision: Literal["auto", "fp32", "bf16"]
     unet: UnetParams
     article_unet: ArticleUnetParams
 
@@ -175,9 +176,19 @@ class SampleParams(_Section):
 
 class EvaluateParams(_Section):
     neighbours: Count
+    manifold_points: Annotated[int, Field(ge=2)]
     kid_subsets: Count
     kid_subset_size: Annotated[int, Field(ge=2)]
     noise_levels: Annotated[int, Field(ge=2, le=1000)]
+
+    @model_validator(mode="after")
+    def _enough(self) -> Self:
+        if self.manifold_points <= self.neighbours:
+            raise ValueError(
+                f"evaluate.manifold_points is {self.manifold_points}, "
+                f"not above evaluate.neighbours ({self.neighbours})"
+            )
+        return self
 
 
 class RuntimeParams(_Section):

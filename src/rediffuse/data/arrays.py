@@ -1,0 +1,67 @@
+"""The on-disk store of examples: one .npy file, written an example at a time, read through a memory map."""
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+
+
+class ArrayWriter:
+    """Write uint8 examples of one shape one after the other; the file holds the bytes that `np.save` would write.
+
+    Counts pixels by value on the way, so that mean and standard deviation are exact sums of integers.
+
+    Args:
+        path: the file, overwritten.
+        shape: channels, height, width.
+    """
+
+    def __init__(self, path: Path, shape: tuple[int, int, int]) -> None:
+        self.shape = shape
+        self.count = 0
+        self._histogram = np.zeros(256, dtype=np.int64)
+        self._hash = hashlib.sha256()
+        self._file = path.open("wb+")
+
+    def __enter__(self) -> Self:
+        self._write_header()
+        return self
+
+    def append(self, example: np.ndarray) -> None:
+        """Add one example, uint8, C×H×W."""
+        if example.shape != self.shape or example.dtype != np.uint8:
+            raise ValueError(f"an example is {example.dtype} of {example.shape}, not uint8 of {self.shape}")
+        content = example.tobytes()
+        self._file.write(content)
+        self._hash.update(content)
+        self._histogram += np.bincount(example.ravel(), minlength=256)
+        self.count += 1
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with self._file:
+            self._write_header()
+
+    def moments(self) -> tuple[float, float]:
+        """Mean and standard deviation of all pixels scaled to [-1, 1]."""
+        value = np.arange(256) / 127.5 - 1
+        share = self._histogram / self._histogram.sum()
+        mean = float(share @ value)
+        return mean, float(np.sqrt(share @ (value - mean) ** 2))
+
+    def digest(self, labels: Sequence[int]) -> str:
+        """SHA-256 over the pixels in order, then the labels (int64, little-endian), then the shape of the whole."""
+        whole = self._hash.copy()
+        whole.update(np.asarray(labels, dtype="<i8").tobytes())
+        whole.update(repr((self.count, *self.shape)).encode())
+        return whole.hexdigest()
+
+    def _write_header(self) -> None:
+        # NumPy pads the header so that the first axis may grow to 21 digits: any count fits into the same place.
+        self._file.seek(0)
+        header = {"descr": "|u1", "fortran_order": False, "shape": (self.count, *self.shape)}
+        np.lib.format.write_array_header_1_0(self._file, header)

@@ -1,0 +1,51 @@
+"""The cleaned examples of one split, as every later stage reads them."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from rediffuse.data.manifest import MANIFEST, SPLIT, read_table
+from rediffuse.errors import UserError
+from rediffuse.workspace import Workspace
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Images with their labels and ids, in the order of the manifest.
+
+    Args:
+        images: uint8, N×C×H×W.
+        labels: int64, N; positions in the card's classes, -1 where an image has no label.
+        ids: N names.
+    """
+
+    images: np.ndarray
+    labels: np.ndarray
+    ids: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+def load_split(workspace: Workspace, split: Literal["train", "val", "test"]) -> Examples:
+    """The examples of one split; its images are copied out of the memory-mapped store.
+
+    Raises:
+        UserError: a file of `clean` or `split` is missing, breaks its schema, or was not made with the others.
+    """
+    manifest, assigned = read_table(workspace.manifest, MANIFEST), read_table(workspace.split, SPLIT)
+    if not workspace.examples.is_file():
+        raise UserError(f"{workspace.examples} is missing; run the stage clean first")
+    images = np.load(workspace.examples, mmap_mode="r")
+    if len(images) != len(manifest) or not manifest["id"].equals(assigned["id"]):
+        raise UserError(
+            f"{workspace.examples} ({len(images)} examples), {workspace.manifest.name} ({len(manifest)}) and "
+            f"{workspace.split.name} ({len(assigned)}) don't list the same examples; run dvc repro"
+        )
+    chosen = (assigned["split"] == split).to_numpy(dtype=bool)
+    return Examples(
+        images=images[chosen],
+        labels=manifest["label"].fillna(-1).to_numpy(dtype=np.int64)[chosen],
+        ids=tuple(manifest["id"][chosen]),
+    )

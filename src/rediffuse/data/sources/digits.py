@@ -1,0 +1,34 @@
+"""scikit-learn's handwritten digits: 1,797 grey images of 8×8, inside a dependency, so nothing is fetched."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from rediffuse.data.png import encode_png
+from rediffuse.data.sources.source import Row
+
+
+class Digits:
+    """`sklearn.datasets.load_digits`. Its grey levels 0 to 16 become round(level · 255 / 16), in uint8.
+
+    Args:
+        path: not looked at; every source is made of one.
+    """
+
+    name = "digits"
+
+    def __init__(self, path: Path) -> None:
+        del path
+        # Here and not above: the other sources need not wait half a second for scikit-learn.
+        from sklearn.datasets import load_digits
+
+        bunch = load_digits()
+        self._images: np.ndarray = np.rint(bunch.images * (255 / 16)).astype(np.uint8)
+        self._labels: list[int] = bunch.target.tolist()
+        self.classes: tuple[str, ...] = tuple(str(name) for name in bunch.target_names)
+
+    def __iter__(self) -> Iterator[Row]:
+        for i, (pixels, label) in enumerate(zip(self._images, self._labels, strict=True)):
+            origin = f"sklearn.datasets.load_digits#{i}"
+            yield Row(id=f"digits-{i:04d}", content=encode_png(pixels), label=label, origin=origin)

@@ -1,0 +1,41 @@
+"""What every source of data gives: classes, and one row an image, still encoded."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+GivenSplit = Literal["train", "test"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Row:
+    """One image as its source gives it.
+
+    Args:
+        id: a name no other row of the source has, the same on every machine.
+        content: the bytes of an image file; nothing is decoded yet, so they may be broken.
+        label: position in the source's classes; None: unlabelled.
+        split: the part of a source that brings its own test set; None: it brings none.
+        origin: where a person finds the image again: file, and position in it, relative to the source's path.
+    """
+
+    id: str
+    content: bytes
+    label: int | None
+    origin: str
+    caption: str | None = None
+    split: GivenSplit | None = None
+
+
+class Source(Protocol):
+    """Rows in an order that depends on the data alone. What can't be read raises UserError, never fewer rows."""
+
+    @property
+    def name(self) -> str:
+        """What `prepare.source` calls it."""
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Class names, position = label; empty: unlabelled."""
+
+    def __iter__(self) -> Iterator[Row]: ...

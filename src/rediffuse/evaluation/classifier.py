@@ -1,0 +1,252 @@
+"""The small convolutional network behind every score.
+
+Trained on real images it is the feature extractor and the judge of generated ones. Trained from scratch on generated
+images, by the same recipe, its accuracy is the classification accuracy score.
+
+Trained on the domain itself, it sees what an ImageNet network does not see in an 8×8 digit, and it needs no download.
+Its distances mean something only beside each other: never put one next to a published FID.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from rediffuse import files
+from rediffuse.errors import UserError
+from rediffuse.randomness import generator
+
+Images = NDArray[np.uint8]
+Labels = NDArray[np.int64]
+
+_GROUPS = 8
+_GRID = 4
+_CALIBRATED_ON = 4096
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shape:
+    """What a classifier is built from.
+
+    Args:
+        channels, height, width: of the images.
+        classes: number of classes; 0 gives a network without a head, an extractor with nothing to say about labels.
+        base: channels of the first convolution; the second and third have two and four times as many.
+        features: dimensions of the feature vector.
+    """
+
+    channels: int
+    height: int
+    width: int
+    classes: int
+    base: int
+    features: int
+
+    @classmethod
+    def of(cls, image: tuple[int, int, int], *, classes: int, base: int, features: int) -> "Shape":
+        """For images of shape (channels, height, width)."""
+        channels, height, width = image
+        return cls(channels=channels, height=height, width=width, classes=classes, base=base, features=features)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """How a classifier is trained: alike on real and on generated images, whatever their number.
+
+    Args:
+        steps: optimizer steps; counted in steps and not in epochs, so that two sets of unlike size train alike and a
+            large set costs no more than a small one.
+        batch_size: images a step, where there are as many.
+        lr: peak learning rate of AdamW, reached after a tenth of the steps; it falls to 0 along a cosine.
+        weight_decay: of AdamW.
+        shift: each training image is moved by up to this share of its side in either direction, edges repeated.
+    """
+
+    steps: int
+    batch_size: int
+    lr: float
+    weight_decay: float = 0.01
+    shift: float = 0.08
+
+
+class Classifier(nn.Module):
+    """Three convolutions, an average over a grid of at most 4×4 cells, a feature layer, a linear head.
+
+    Only group norms, so what is said of one image never depends on its batch mates. Weights are drawn from `weights`
+    (He et al., 2015; the head's are 0), or are left empty where it is None, to be loaded.
+    """
+
+    row_cells: Tensor
+    column_cells: Tensor
+    scale: Tensor
+
+    def __init__(self, shape: Shape, weights: torch.Generator | None = None) -> None:
+        super().__init__()
+        self.shape = shape
+        widths = (shape.base, 2 * shape.base, 4 * shape.base)
+        height, width = shape.height // 4, shape.width // 4
+        if not (height and width):
+            raise ValueError(f"images of {shape.height}×{shape.width} are too small: each side needs 4 pixels")
+        rows, columns = min(height, _GRID), min(width, _GRID)
+        # On the meta device construction draws nothing from the global generator.
+        with torch.device("meta"):
+            self.convolutions = nn.ModuleList(
+                nn.Conv2d(before, after, 3, padding=1)
+                for before, after in zip((shape.channels, *widths), widths, strict=False)
+            )
+            self.norms = nn.ModuleList(nn.GroupNorm(_groups(after), after) for after in widths)
+            self.project = nn.Linear(widths[-1] * rows * columns, shape.features)
+            self.head = nn.Linear(shape.features, shape.classes) if shape.classes else None
+        self.to_empty(device="cpu")
+        self.register_buffer("scale", torch.ones(()))
+        self.register_buffer("row_cells", _cells(height, rows), persistent=False)
+        self.register_buffer("column_cells", _cells(width, columns), persistent=False)
+        if weights is not None:
+            self._draw(weights)
+
+    def features(self, images: Tensor) -> Tensor:
+        """uint8 images (B, C, H, W) as feature vectors (B, features)."""
+        x = images.float() / 127.5 - 1
+        for level, (convolution, norm) in enumerate(zip(self.convolutions, self.norms, strict=True)):
+            x = nn.functional.gelu(norm(convolution(x)))
+            if level < 2:
+                x = nn.functional.avg_pool2d(x, 2)
+        # A matrix product where nn.AdaptiveAvgPool2d would do: the backward pass of that is not deterministic on CUDA.
+        x = self.row_cells @ x @ self.column_cells.T
+        return self.scale * nn.functional.gelu(self.project(x.flatten(1)))
+
+    def logits(self, features: Tensor) -> Tensor:
+        """Feature vectors (B, features) as unnormalised log-probabilities (B, classes)."""
+        if self.head is None:
+            raise ValueError("this network has no classes: it was built for images without labels")
+        logits: Tensor = self.head(features / self.scale)
+        return logits
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.logits(self.features(images))
+
+    @torch.no_grad()
+    def calibrate(self, images: Images) -> None:
+        """Scale the features to a mean square of 1 on `images`; what the head says of them stays.
+
+        Distances then have the same unit whatever the data and the training, and KID's cubic kernel, made for
+        x·y/d of about 1, is not left to a few images with long feature vectors.
+        """
+        batches = (torch.from_numpy(images[first : first + 256]) for first in range(0, len(images), 256))
+        squares = [self.features(batch.to(self.scale.device)).double().square().mean(dim=1) for batch in batches]
+        self.scale /= torch.cat(squares).mean().sqrt().float()
+
+    @torch.no_grad()
+    def _draw(self, weights: torch.Generator) -> None:
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d | nn.Linear):
+                nn.init.kaiming_normal_(module.weight, nonlinearity="relu", generator=weights)
+            elif isinstance(module, nn.GroupNorm):
+                nn.init.ones_(module.weight)
+        for name, parameter in self.named_parameters():
+            if name.endswith("bias"):
+                nn.init.zeros_(parameter)
+        if self.head is not None:
+            nn.init.zeros_(self.head.weight)
+
+
+def train_classifier(
+    images: Images, labels: Labels, *, shape: Shape, recipe: Recipe, seed: int, stream: str, device: torch.device
+) -> Classifier:
+    """A classifier of `images`, trained from scratch; the same bytes for the same arguments and kind of device.
+
+    The weights are those of the last step: nothing is chosen by looking at a held-out set.
+
+    Args:
+        images: (N, C, H, W), 0 to 255.
+        labels: (N,), 0 to shape.classes - 1; with no classes nothing is trained and the drawn weights are kept.
+        seed, stream: key of every random number: weights, order, shifts.
+    """
+    network = Classifier(shape, generator(seed, f"{stream}/weights")).to(device)
+    if shape.classes:
+        _fit(network, images, labels, recipe=recipe, seed=seed, stream=stream)
+    some = torch.randperm(len(images), generator=generator(seed, f"{stream}/scale"))[:_CALIBRATED_ON]
+    network.calibrate(images[some.sort().values.numpy()])
+    return network.eval()
+
+
+def save_classifier(network: Classifier, path: Path) -> None:
+    """Replace `path` by the weights as safetensors, with what rebuilds the network under one metadata key."""
+    weights = {name: value.cpu().contiguous() for name, value in network.state_dict().items()}
+    with files.replacing(path) as temporary:
+        save_file(weights, temporary, {"classifier": json.dumps(asdict(network.shape), sort_keys=True)})
+
+
+def load_classifier(path: Path, device: torch.device) -> Classifier:
+    """The classifier that `save_classifier` wrote, ready to judge.
+
+    Raises:
+        UserError: the file is missing or holds something else.
+    """
+    try:
+        with safe_open(path, "pt", device=str(device)) as file:
+            shape = Shape(**json.loads((file.metadata() or {})["classifier"]))
+            weights: dict[str, Any] = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        network = Classifier(shape)
+        network.load_state_dict(weights)
+    except (OSError, SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise UserError(
+            f"{path} is not a classifier of the reference stage: {error}; run `dvc repro reference`"
+        ) from None
+    return network.to(device).eval()
+
+
+def _fit(network: Classifier, images: Images, labels: Labels, *, recipe: Recipe, seed: int, stream: str) -> None:
+    device = network.scale.device
+    optimizer = torch.optim.AdamW(network.parameters(), lr=recipe.lr, weight_decay=recipe.weight_decay)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, max_lr=recipe.lr, total_steps=max(recipe.steps, 2), pct_start=0.1, cycle_momentum=False
+    )
+    reach = (round(recipe.shift * network.shape.height), round(recipe.shift * network.shape.width))
+    batch_size = min(recipe.batch_size, len(images))
+    batches_an_epoch = len(images) // batch_size
+    network.train()
+    for step in range(recipe.steps):
+        epoch, batch = divmod(step, batches_an_epoch)
+        if batch == 0:
+            order = torch.randperm(len(images), generator=generator(seed, f"{stream}/order", epoch)).numpy()
+        chosen = order[batch * batch_size : (batch + 1) * batch_size]
+        shown = _shifted(images[chosen], reach, generator(seed, f"{stream}/shift", step))
+        logits = network(torch.from_numpy(shown).to(device))
+        loss = nn.functional.cross_entropy(logits, torch.from_numpy(labels[chosen]).to(device))
+        optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+        schedule.step()
+
+
+def _groups(channels: int) -> int:
+    """The most groups, up to eight, that divide the channels."""
+    return next(groups for groups in range(min(_GROUPS, channels), 0, -1) if channels % groups == 0)
+
+
+def _cells(size: int, cells: int) -> Tensor:
+    """The matrix (cells, size) that averages `size` neighbours into `cells` cells, as adaptive pooling cuts them."""
+    matrix = torch.zeros(cells, size)
+    for cell in range(cells):
+        first, end = cell * size // cells, -(-(cell + 1) * size // cells)
+        matrix[cell, first:end] = 1 / (end - first)
+    return matrix
+
+
+def _shifted(images: Images, reach: Sequence[int], key: torch.Generator) -> Images:
+    """Each image moved by its own whole number of pixels, at most `reach` (rows, columns), its edges repeated."""
+    count, _, height, width = images.shape
+    vertical, horizontal = (torch.randint(-pixels, pixels + 1, (count, 1), generator=key).numpy() for pixels in reach)
+    rows = np.clip(np.arange(height) + vertical, 0, height - 1)
+    columns = np.clip(np.arange(width) + horizontal, 0, width - 1)
+    moved = np.take_along_axis(images, rows[:, None, :, None], axis=2)
+    return np.take_along_axis(moved, columns[:, None, None, :], axis=3)

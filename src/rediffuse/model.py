@@ -1,0 +1,143 @@
+"""A model as the pipeline hands it on: a denoiser, and the description that rebuilds it, in one safetensors file.
+
+The description is plain JSON: names of registries and their settings, the images' shape and the classes. Nothing in
+the file is code.
+"""
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from rediffuse.data.card import Card
+from rediffuse.diffusion import (
+    NOISE_LEVELS,
+    DenoisingLoss,
+    NetworkDenoiser,
+    NoiseLevels,
+    Process,
+    build_process,
+)
+from rediffuse.errors import UserError
+from rediffuse.files import replacing
+from rediffuse.networks import build_network
+from rediffuse.params import DiffusionParams, ModelParams
+
+# One key, because safetensors writes several in another order each time.
+_KEY = "rediffuse"
+_DEFAULT_NOISE_LEVELS = {"ddpm": "uniform", "edm": "lognormal"}
+
+Description = dict[str, Any]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Model:
+    """A denoiser with what trains, judges and samples it.
+
+    Args:
+        description: what it was built from.
+        denoiser: on its process.
+        loss: its training loss.
+        noise_levels: the distribution of its training times.
+    """
+
+    description: Description
+    denoiser: NetworkDenoiser
+    loss: DenoisingLoss
+    noise_levels: NoiseLevels
+
+    @property
+    def process(self) -> Process:
+        """The path it was trained on."""
+        return self.denoiser.process
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(channels, height, width) of its images."""
+        channels, height, width = self.description["shape"]
+        return channels, height, width
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The names of its labels; empty for a model without."""
+        return tuple(self.description["classes"])
+
+
+def describe(model: ModelParams, diffusion: DiffusionParams, card: Card) -> Description:
+    """The description of the model that these parameters and this data ask for."""
+    noise_levels = diffusion.noise_levels or _DEFAULT_NOISE_LEVELS[diffusion.process]
+    return {
+        "network": {"name": model.name, "settings": model.settings.model_dump(mode="json")},
+        "precision": model.precision,
+        "process": {"name": diffusion.process, "settings": diffusion.settings.model_dump(mode="json")},
+        "prediction": diffusion.prediction,
+        "noise_levels": {
+            "name": noise_levels,
+            "settings": diffusion.lognormal.model_dump(mode="json") if noise_levels == "lognormal" else {},
+        },
+        "sigma_data": card.std,
+        "shape": list(card.shape),
+        "classes": list(card.classes),
+    }
+
+
+def build_model(description: Description, device: torch.device) -> Model:
+    """A model with new weights, drawn from torch's global generator (see `randomness.seeded_global`).
+
+    Raises:
+        UserError: the network can't take images of that shape.
+    """
+    channels, height, width = description["shape"]
+    network_name, process_name = description["network"]["name"], description["process"]["name"]
+    try:
+        network = build_network(
+            network_name, (channels, height, width), len(description["classes"]), description["network"]["settings"]
+        )
+    except ValueError as error:
+        raise UserError(f"params.yaml: {error}") from None
+    process = build_process(process_name, description["process"]["settings"])
+    prediction, sigma_data = description["prediction"], description["sigma_data"]
+    precision = description["precision"]
+    half = precision == "bf16" or (precision == "auto" and device.type == "cuda")
+    denoiser = NetworkDenoiser(network, process, prediction, sigma_data, torch.bfloat16 if half else None)
+    noise_levels = description["noise_levels"]
+    return Model(
+        description=description,
+        denoiser=denoiser.to(device),
+        loss=DenoisingLoss(process=process, prediction=prediction, sigma_data=sigma_data),
+        noise_levels=NOISE_LEVELS[noise_levels["name"]](process, **noise_levels["settings"]),
+    )
+
+
+def save_model(path: Path, description: Description, denoiser: NetworkDenoiser) -> None:
+    """Write the weights of `denoiser` and the description; the same bytes for the same values."""
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in denoiser.network.state_dict().items()}
+    with replacing(path) as temporary:
+        save_file(tensors, temporary, {_KEY: json.dumps(description, sort_keys=True)})
+
+
+def load_model(path: Path, device: torch.device) -> Model:
+    """The model in a file, ready to sample.
+
+    Raises:
+        UserError: the file is missing, or is no model of rediffuse's.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata: Mapping[str, str] = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except FileNotFoundError:
+        raise UserError(f"{path} is missing; `dvc repro train` makes it") from None
+    except SafetensorError as error:
+        raise UserError(f"{path} is not a safetensors file: {error}") from None
+    if _KEY not in metadata:
+        raise UserError(f"{path} holds weights, but not rediffuse's description of the model they belong to")
+    model = build_model(json.loads(metadata[_KEY]), device)
+    model.denoiser.network.load_state_dict(tensors)
+    model.denoiser.requires_grad_(False).eval()
+    return model

@@ -1,0 +1,143 @@
+"""Samples of a trained model, by the section `sample` of params.yaml."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from rediffuse.diffusion import ClassifierFreeGuidance, NetworkDenoiser, noise_to_signal
+from rediffuse.errors import UserError
+from rediffuse.model import Model
+from rediffuse.params import SampleParams
+from rediffuse.samplers import GRIDS, Sampler, build_sampler, generate, to_uint8, trajectory
+
+_DEFAULT_GRIDS = {"ddpm": "uniform", "edm": "karras"}
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """A model with a way to sample it.
+
+    Args:
+        model: what is sampled.
+        denoiser: its denoiser, or another of the same shape, guided.
+        sampler: the method.
+        times: the grid it follows.
+        seed: image i is a function of (seed, i) and the denoiser.
+        batch_size: of every forward pass.
+        device: where the denoiser runs.
+    """
+
+    model: Model
+    denoiser: ClassifierFreeGuidance
+    sampler: Sampler
+    times: Tensor
+    seed: int
+    batch_size: int
+    device: torch.device
+
+    @classmethod
+    def of(
+        cls, model: Model, params: SampleParams, device: torch.device, denoiser: NetworkDenoiser | None = None
+    ) -> "Sampling":
+        """The sampling that the parameters ask for.
+
+        Raises:
+            UserError: guidance for a model without labels, or more steps than its process has.
+        """
+        if params.guidance != 1 and not model.classes:
+            raise UserError(
+                f"params.yaml: sample.guidance is {params.guidance}, but the data has no labels to guide to; use 1"
+            )
+        grid = params.grid or _DEFAULT_GRIDS[model.description["process"]["name"]]
+        try:
+            times = GRIDS[grid](model.process, params.steps)
+        except ValueError as error:
+            raise UserError(f"params.yaml: sample.steps with sample.grid {grid} asks for {error}") from None
+        return cls(
+            model=model,
+            denoiser=ClassifierFreeGuidance(denoiser or model.denoiser, params.guidance),
+            sampler=build_sampler(params.sampler, eta=params.eta),
+            times=times,
+            seed=params.seed,
+            batch_size=params.batch_size,
+            device=device,
+        )
+
+    def images(self, labels: np.ndarray) -> Iterator[np.ndarray]:
+        """The images 0 ... N-1 for N labels (-1: none) in batches, uint8, each at most batch_size×C×H×W."""
+        batches = generate(
+            self.denoiser,
+            self.model.process,
+            self.sampler,
+            self.times,
+            shape=self.model.shape,
+            labels=labels.tolist() if self.model.classes else None,
+            count=len(labels),
+            seed=self.seed,
+            batch_size=self.batch_size,
+            device=self.device,
+        )
+        return (batch.numpy() for batch in batches)
+
+    def film(self, labels: np.ndarray, indices: Sequence[int], frames: int) -> tuple[list[np.ndarray], list[float]]:
+        """Some images on their way from noise, scaled to unit variance at each moment.
+
+        Args:
+            labels: the labels of the images of `indices`, at most batch_size of them.
+            frames: moments to show, the prior and the result among them.
+
+        Returns:
+            the frames, each len(indices)×C×H×W, uint8, and the noise-to-signal of each.
+        """
+        padding = self.batch_size - len(indices)
+        steps = list(
+            trajectory(
+                self.denoiser,
+                self.model.process,
+                self.sampler,
+                self.times,
+                shape=self.model.shape,
+                labels=torch.tensor([*labels, *[labels[0]] * padding]) if self.model.classes else None,
+                indices=[*indices, *[indices[0]] * padding],
+                seed=self.seed,
+                device=self.device,
+            )
+        )
+        process = self.model.process
+        pictures, levels = [], []
+        for place in np.unique(np.linspace(0, len(steps) - 1, frames).round().astype(int)):
+            step = steps[place]
+            t = torch.tensor([step.t], dtype=torch.float64)
+            scale = float((process.alpha(t) ** 2 + process.sigma(t) ** 2).sqrt())
+            pictures.append(to_uint8(step.x[: len(indices)] / scale).cpu().numpy())
+            levels.append(float(noise_to_signal(process, t)))
+        return pictures, levels
+
+
+def class_mix(count: int, classes: Sequence[str], weights: Mapping[str, float] | None) -> np.ndarray:
+    """The labels of images 0 ... count-1: any first n of them hold the classes in their shares, as near as n allows.
+
+    Args:
+        classes: the model's class names; empty for a model without, whose labels are all -1.
+        weights: share of each class, in any unit; None: every class alike.
+
+    Raises:
+        UserError: a name that is none of the classes.
+    """
+    if weights and (unknown := [name for name in weights if name not in classes]):
+        allowed = ", ".join(classes) or "none, the data has no labels"
+        raise UserError(f"params.yaml: sample.classes names {unknown[0]!r}; the classes are {allowed}")
+    if not classes:
+        return np.full(count, -1, np.int64)
+    shares = np.array([weights.get(name, 0.0) if weights else 1.0 for name in classes])
+    shares = shares / shares.sum()
+    # Each image goes to the class that is furthest behind its share; label i depends on i alone.
+    given, labels = np.zeros(len(classes)), np.empty(count, np.int64)
+    for i in range(count):
+        behind = np.where(shares > 0, (i + 1) * shares - given, -np.inf)
+        labels[i] = int(np.argmax(behind.round(9)))
+        given[labels[i]] += 1
+    return labels

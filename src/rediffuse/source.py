@@ -1,0 +1,22 @@
+"""Which code is running, by its content."""
+
+import hashlib
+from pathlib import Path
+
+import rediffuse
+
+
+def source_digest(*parts: str) -> str:
+    """Hex SHA-256 of files and folders of this package, the running one, by name and content.
+
+    Args:
+        parts: paths below the package, "diffusion" or "seeds.py".
+    """
+    root = Path(rediffuse.__file__).parent
+    digest = hashlib.sha256()
+    for part in sorted(parts):
+        path = root / part
+        for file in [path] if path.is_file() else sorted(path.rglob("*.py")):
+            content = file.read_bytes()
+            digest.update(f"{file.relative_to(root).as_posix()}\0{len(content)}\0".encode() + content)
+    return digest.hexdigest()

@@ -1,0 +1,40 @@
+"""The main of a stage's file: parameters in, tracked run around, one line and an exit code where it can't go on."""
+
+import sys
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from typing import TYPE_CHECKING, Any
+
+from rediffuse.errors import TryAgainError, UserError
+from rediffuse.params import Params, load_params
+from rediffuse.tracking import Untracked, open_run
+from rediffuse.workspace import Workspace
+
+if TYPE_CHECKING:
+    from rediffuse.tracking.run import TrackedRun
+
+
+def run_stage(stage: Callable[..., dict[str, Any]], *, live: bool = False) -> None:
+    """Run a stage in the working folder with its params.yaml, inside the pipeline's MLflow run.
+
+    Args:
+        stage: `stage(params, workspace) -> metrics`; its name is the stage's name in dvc.yaml.
+        live: hand the stage the run as a third argument, for curves and previews while it works.
+
+    The process ends with 0, with 2 after a `UserError` or with 75 after a `TryAgainError`; either is one line
+    `stage NAME: message` on stderr. Any other exception is a bug and keeps its traceback.
+    """
+    name = stage.__name__
+    try:
+        workspace = Workspace.here()
+        params = load_params(workspace.params)
+        with _run_of(name, params, workspace) as run:
+            stage(params, workspace, run) if live else stage(params, workspace)
+            run.finish_stage(name)
+    except (UserError, TryAgainError) as error:
+        sys.stderr.write(f"stage {name}: {' '.join(str(error).split())}\n")
+        sys.exit(error.exit_code)
+
+
+def _run_of(name: str, params: Params, workspace: Workspace) -> "AbstractContextManager[TrackedRun | Untracked]":
+    return open_run(params, workspace, name) if params.runtime.tracking else nullcontext(Untracked())

@@ -1,0 +1,69 @@
+"""What dvc.yaml and dvc.lock say about the stages: who feeds whom, and the MD5 of what each wrote."""
+
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from rediffuse import yaml12
+from rediffuse.workspace import Workspace
+
+
+@dataclass(frozen=True, kw_only=True)
+class StageFiles:
+    """The paths one stage reads and writes, relative to the root, as in dvc.yaml."""
+
+    deps: tuple[PurePosixPath, ...]
+    outs: tuple[PurePosixPath, ...]
+
+    def reads_from(self, other: "StageFiles") -> bool:
+        """Whether a dependency of this stage is an out of the other, lies in one or holds one."""
+        return any(dep.is_relative_to(out) or out.is_relative_to(dep) for dep in self.deps for out in other.outs)
+
+
+def stage_files(workspace: Workspace) -> dict[str, StageFiles]:
+    """Each stage of dvc.yaml; empty where there is no dvc.yaml."""
+    return {
+        name: StageFiles(
+            deps=_paths(stage, "deps"),
+            outs=(*_paths(stage, "outs"), *_paths(stage, "metrics"), *_paths(stage, "plots")),
+        )
+        for name, stage in _stages_in(workspace.pipeline).items()
+    }
+
+
+def upstream(stage: str, stages: dict[str, StageFiles]) -> list[str]:
+    """The stages that `stage` depends on, directly or not, in the order of dvc.yaml.
+
+    For the others dvc.lock may still describe an earlier pipeline run.
+    """
+    found: set[str] = set()
+    frontier = {stage} & stages.keys()
+    while frontier:
+        reached = {name for name in stages for reader in frontier if stages[reader].reads_from(stages[name])}
+        frontier = reached - found - {stage}
+        found |= frontier
+    return [name for name in stages if name in found]
+
+
+def locked_outs(workspace: Workspace, names: list[str]) -> dict[str, str]:
+    """Path -> MD5 of the outs that dvc.lock lists for the named stages."""
+    locked = _stages_in(workspace.lock)
+    return {
+        out["path"].rstrip("/"): out["md5"]
+        for name in names
+        for out in locked.get(name, {}).get("outs", [])
+        if "md5" in out
+    }
+
+
+def _stages_in(path: Path) -> dict[str, Any]:
+    if not path.exists():
+        return {}
+    stages: dict[str, Any] = yaml12.load(path).get("stages") or {}
+    return stages
+
+
+def _paths(stage: dict[str, Any], field: str) -> tuple[PurePosixPath, ...]:
+    """The paths of one field; an entry is a path, or a mapping of one path to its settings."""
+    entries = stage.get(field) or []
+    return tuple(PurePosixPath(entry if isinstance(entry, str) else next(iter(entry))) for entry in entries)

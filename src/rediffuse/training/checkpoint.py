@@ -1,0 +1,118 @@
+"""The training state on disk: safetensors named by its own SHA-256, written whole or not at all, no pickle.
+
+A folder holds one run's state. A new checkpoint is written beside the old one, renamed into place and read back; only
+then the old one goes. So a kill at any moment leaves at least one that reads back. A byte that flipped on the disk no
+longer matches the digest in the name, and the checkpoint before it, if there is one, is taken.
+"""
+
+import fcntl
+import json
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from rediffuse.errors import TryAgainError
+from rediffuse.files import fsync_directory, replacing, sha256
+from rediffuse.training.trainer import TrainingState
+
+_NAME = re.compile(r"step-(\d{8})-([0-9a-f]{64})\.safetensors")
+
+
+@dataclass(frozen=True)
+class CheckpointFolder:
+    """The checkpoints of one run.
+
+    Args:
+        path: a folder of this run alone.
+    """
+
+    path: Path
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep every other process out; the kernel lets go of the lock when this one dies, however it dies.
+
+        Raises:
+            TryAgainError: another process trains this very run.
+        """
+        self.path.mkdir(parents=True, exist_ok=True)
+        with (self.path / "lock").open("w") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise TryAgainError(
+                    f"another process is training this very run (it holds {self.path / 'lock'}); wait for it or stop it"
+                ) from None
+            yield
+
+    def save(self, state: TrainingState, record: Mapping[str, Any]) -> None:
+        """Write the state, and beside it `record`: JSON values that belong to the same moment."""
+        tensors = {name: tensor.contiguous() for name, tensor in _tensors(state).items()}
+        older = [path for _, path in self._slots()]
+        metadata = {"rediffuse": json.dumps({"step": state.step, "record": record}, sort_keys=True)}
+        unnamed = self.path / "next.safetensors"
+        with replacing(unnamed) as temporary:
+            save_file(tensors, temporary, metadata)
+        named = self.path / f"step-{state.step:08d}-{sha256(unnamed)}.safetensors"
+        unnamed.replace(named)
+        fsync_directory(self.path)
+        if _intact(named):
+            for path in older:
+                if path != named:
+                    path.unlink()
+
+    def load(self, state: TrainingState) -> dict[str, Any] | None:
+        """Put the newest intact checkpoint into `state`; gives its record, or None where there is no checkpoint."""
+        for _, path in self._slots():
+            if not _intact(path):
+                continue
+            with safe_open(path, framework="pt") as file:
+                content = json.loads(file.metadata()["rediffuse"])
+                _restore(state, {name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
+            state.step = content["step"]
+            record: dict[str, Any] = content["record"]
+            return record
+        return None
+
+    def clear(self) -> None:
+        """Remove the checkpoints of a run that is done."""
+        for _, path in self._slots():
+            path.unlink()
+        (self.path / "next.safetensors").unlink(missing_ok=True)
+
+    def _slots(self) -> list[tuple[int, Path]]:
+        """The checkpoints, newest first."""
+        named = ((_NAME.fullmatch(path.name), path) for path in self.path.glob("step-*.safetensors"))
+        return sorted(((int(match[1]), path) for match, path in named if match), reverse=True)
+
+
+def _intact(path: Path) -> bool:
+    match = _NAME.fullmatch(path.name)
+    return match is not None and sha256(path) == match[2]
+
+
+def _tensors(state: TrainingState) -> dict[str, Tensor]:
+    """Weights, averages and the optimizer's moments, each under its own name."""
+    tensors = {f"weights.{name}": tensor for name, tensor in state.denoiser.state_dict().items()}
+    tensors |= {f"average.{name}": tensor for name, tensor in state.average.state_dict().items()}
+    for name, parameter in state.denoiser.named_parameters():
+        tensors |= {f"optimizer.{key}.{name}": value for key, value in state.optimizer.state[parameter].items()}
+    return tensors
+
+
+def _restore(state: TrainingState, tensors: Mapping[str, Tensor]) -> None:
+    def below(prefix: str) -> dict[str, Tensor]:
+        return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+
+    state.denoiser.load_state_dict(below("weights."))
+    state.average.load_state_dict(below("average."))
+    moments = {key: below(f"optimizer.{key}.") for key in ("step", "exp_avg", "exp_avg_sq")}
+    for name, parameter in state.denoiser.named_parameters():
+        state.optimizer.state[parameter] = {key: values[name].to(parameter.device) for key, values in moments.items()}

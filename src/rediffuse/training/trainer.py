@@ -1,0 +1,136 @@
+"""The training loop: a generator that yields after each optimizer step.
+
+Logging, checkpoints, previews and the progress bar are the caller's. All randomness of step k is a function of
+(seed, k, microbatch), so a state put back at step k goes on as if it had never stopped.
+"""
+
+import copy
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from rediffuse.diffusion import DenoisingLoss, NetworkDenoiser, NoiseLevels, stratified
+from rediffuse.networks import Condition
+from rediffuse.params import TrainParams
+from rediffuse.randomness import generator, seeded_global
+from rediffuse.training import ema
+from rediffuse.training.batches import Batches
+from rediffuse.training.schedule import SCHEDULES
+
+BETAS = (0.9, 0.99)
+
+
+@dataclass
+class TrainingState:
+    """All that changes while training, and so all that a checkpoint holds.
+
+    Args:
+        step: optimizer steps taken.
+        denoiser: the weights being trained.
+        average: their moving average.
+        optimizer: AdamW over the weights of `denoiser`.
+    """
+
+    step: int
+    denoiser: NetworkDenoiser
+    average: NetworkDenoiser
+    optimizer: torch.optim.AdamW
+
+    @classmethod
+    def new(cls, denoiser: NetworkDenoiser, params: TrainParams) -> "TrainingState":
+        """The state before the first step."""
+        average = copy.deepcopy(denoiser).requires_grad_(False)
+        # Samples and validation use the average, without dropout.
+        average.eval()
+        return cls(step=0, denoiser=denoiser, average=average, optimizer=_optimizer(denoiser, params))
+
+
+@dataclass(frozen=True)
+class StepResult:
+    """What one step tells its caller.
+
+    Args:
+        step: optimizer steps taken, this one included.
+        loss: mean over the batch, a scalar on the device; reading it waits for the step to end.
+        lr: the learning rate of this step.
+    """
+
+    step: int
+    loss: Tensor
+    lr: float
+
+
+def train(
+    state: TrainingState,
+    *,
+    loss: DenoisingLoss,
+    noise_levels: NoiseLevels,
+    batches: Batches,
+    params: TrainParams,
+    seed: int,
+) -> Iterator[StepResult]:
+    """Train from `state.step` to `params.steps`, changing `state` in place.
+
+    Args:
+        state: where to begin.
+        loss: per example.
+        noise_levels: the distribution of the training times.
+        batches: the examples of each step.
+        params: the section `train`.
+        seed: of everything drawn.
+    """
+    schedule = SCHEDULES[params.schedule]
+    microbatches = params.batch_size // params.microbatch
+    weights = list(state.denoiser.parameters())
+    while state.step < params.steps:
+        step = state.step
+        lr = params.lr * schedule(step, params.steps, params.warmup_share)
+        for group in state.optimizer.param_groups:
+            group["lr"] = lr
+
+        total = torch.zeros((), device=batches.device)
+        for index in range(microbatches):
+            each = _microbatch_loss(state.denoiser, loss, noise_levels, batches, params, seed, step, index)
+            part = each.sum() / params.batch_size
+            part.backward()  # type: ignore[no-untyped-call]
+            total += part.detach()
+        nn.utils.clip_grad_norm_(weights, params.grad_clip)
+        state.optimizer.step()
+        state.optimizer.zero_grad()
+
+        state.step = step + 1
+        ema.update(state.average, state.denoiser, ema.ema_decay(state.step, params.ema_decay, params.ema_start))
+        yield StepResult(step=state.step, loss=total, lr=lr)
+
+
+def _microbatch_loss(
+    denoiser: NetworkDenoiser,
+    loss: DenoisingLoss,
+    noise_levels: NoiseLevels,
+    batches: Batches,
+    params: TrainParams,
+    seed: int,
+    step: int,
+    index: int,
+) -> Tensor:
+    """The loss of each example of one microbatch; all that is random in it has the key (seed, step, index)."""
+    x0, labels = batches.load(step, index)
+    count, device = len(x0), x0.device
+    draw = generator(seed, "train/noise", step, index, device)
+    t = noise_levels(stratified(count, draw, device))
+    noise = torch.randn(x0.shape, generator=draw, device=device)
+    dropped = torch.rand(count, generator=draw, device=device) < params.label_drop
+    mirrored = torch.rand(count, generator=draw, device=device) < 0.5
+    if params.horizontal_flip:
+        x0 = torch.where(mirrored[:, None, None, None], x0.flip(-1), x0)
+    condition = Condition(labels=labels).drop(dropped)
+    with seeded_global(seed, "train/dropout", step, index, device):
+        return loss(denoiser, x0, condition, noise, t)
+
+
+def _optimizer(denoiser: NetworkDenoiser, params: TrainParams) -> torch.optim.AdamW:
+    return torch.optim.AdamW(
+        denoiser.parameters(), lr=params.lr, betas=BETAS, weight_decay=params.weight_decay, fused=True
+    )

@@ -1,0 +1,89 @@
+"""The loss on held-out images, with fixed noise and times spread over all noise levels."""
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from rediffuse.diffusion import DenoisingLoss, NetworkDenoiser, NoiseLevels, noise_to_signal, stratified
+from rediffuse.networks import Condition
+from rediffuse.randomness import generator
+from rediffuse.training.batches import to_float
+
+BATCH = 256
+STREAM = "validation"
+
+
+def validation_loss(
+    denoiser: NetworkDenoiser,
+    loss: DenoisingLoss,
+    noise_levels: NoiseLevels,
+    images: np.ndarray,
+    labels: np.ndarray | None,
+    *,
+    seed: int,
+    device: torch.device,
+) -> float:
+    """Mean loss over a split, the same noise and the same stratified times each time it is asked.
+
+    Args:
+        images: N×C×H×W, uint8.
+        labels: N class indices, or None.
+        seed: of the noise, which is drawn on the CPU, so that it is the same on all devices.
+    """
+    u = stratified(len(images), generator(seed, f"{STREAM}/times"))
+    # Neighbours in the split may be alike; their times should not be.
+    u = u[torch.randperm(len(images), generator=generator(seed, f"{STREAM}/order"))]
+    return float(_losses(denoiser, loss, noise_levels(u), images, labels, seed=seed, device=device).mean())
+
+
+def loss_by_noise_level(
+    denoiser: NetworkDenoiser,
+    loss: DenoisingLoss,
+    noise_levels: NoiseLevels,
+    images: np.ndarray,
+    labels: np.ndarray | None,
+    *,
+    levels: int,
+    seed: int,
+    device: torch.device,
+) -> list[dict[str, float]]:
+    """Mean loss over a split at each of `levels` noise levels, the midpoints of equal shares of the training's.
+
+    Returns:
+        rows {noise_to_signal, loss, mse}, from little noise to much; mse is the unweighted error of the clean image.
+    """
+    rows = []
+    for u in (torch.arange(levels) + 0.5) / levels:
+        t = noise_levels(u.expand(len(images)))
+        mean = float(_losses(denoiser, loss, t, images, labels, seed=seed, device=device).mean())
+        rows.append(
+            {
+                "noise_to_signal": float(noise_to_signal(loss.process, t[:1])),
+                "loss": mean,
+                "mse": mean / float(loss.weight(t[:1])),
+            }
+        )
+    return rows
+
+
+@torch.inference_mode()
+def _losses(
+    denoiser: NetworkDenoiser,
+    loss: DenoisingLoss,
+    times: Tensor,
+    images: np.ndarray,
+    labels: np.ndarray | None,
+    *,
+    seed: int,
+    device: torch.device,
+) -> Tensor:
+    """The loss of each image at its time, on the CPU."""
+    parts = []
+    for start in range(0, len(images), BATCH):
+        rows = slice(start, start + BATCH)
+        x0 = to_float(torch.from_numpy(np.ascontiguousarray(images[rows])).to(device))
+        noise = torch.randn(x0.shape, generator=generator(seed, f"{STREAM}/noise", index=start)).to(device)
+        given = None if labels is None else torch.from_numpy(labels[rows]).to(device)
+        each = loss(denoiser, x0, Condition(labels=given), noise, times[rows].to(device))
+        parts.append(each.cpu())
+    return torch.cat(parts)

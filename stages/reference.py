@@ -1,0 +1,51 @@
+"""reference: train the classifier that judges every model, and cache its features of the real images."""
+
+from typing import Any
+
+from rediffuse import files, runtime
+from rediffuse.data.card import Card
+from rediffuse.data.dataset import load_split
+from rediffuse.evaluation.classifier import Recipe, Shape, train_classifier
+from rediffuse.evaluation.features import classify, extract
+from rediffuse.evaluation.reference import write_reference
+from rediffuse.evaluation.rounding import rounded
+from rediffuse.evaluation.utility import Agreement, by_class
+from rediffuse.params import Params
+from rediffuse.stage import run_stage
+from rediffuse.workspace import Workspace
+
+
+def reference(params: Params, workspace: Workspace) -> dict[str, Any]:
+    """Train on the real training split alone; validation and test are only looked at.
+
+    Writes data/reference/ and metrics/reference.json: accuracy on each split, and per-class scores on test.
+    """
+    device = runtime.start(params.runtime)
+    card = Card.read(workspace.card)
+    settings = params.reference
+    shape = Shape.of(card.shape, classes=len(card.classes), base=settings.width, features=settings.features)
+    recipe = Recipe(steps=settings.steps, batch_size=settings.batch_size, lr=settings.lr)
+
+    splits = {name: load_split(workspace, name) for name in ("train", "val", "test")}
+    train = splits["train"]
+    classifier = train_classifier(
+        train.images, train.labels, shape=shape, recipe=recipe, seed=params.seed, stream="reference", device=device
+    )
+    features = {name: extract(classifier, split.images) for name, split in splits.items()}
+    write_reference(workspace.reference, classifier, features)
+
+    metrics: dict[str, Any] = {"features": settings.features}
+    if card.classes:
+        agreements = {
+            name: Agreement.of(split.labels, classify(classifier, features[name]), len(card.classes))
+            for name, split in splits.items()
+        }
+        metrics["accuracy"] = {name: agreement.accuracy for name, agreement in agreements.items()}
+        metrics["per_class"] = by_class(agreements["test"], card.classes)
+    metrics = rounded(metrics)
+    files.write_json(workspace.metrics("reference"), metrics)
+    return metrics
+
+
+if __name__ == "__main__":
+    run_stage(reference)

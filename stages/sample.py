@@ -1,0 +1,56 @@
+"""Stage `sample`: images of the trained model, with a sheet of them and a film of their making."""
+
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from rediffuse import files, runtime
+from rediffuse.model import load_model
+from rediffuse.params import Params
+from rediffuse.pictures import class_grid, sheet
+from rediffuse.sampling import Sampling, class_mix
+from rediffuse.stage import run_stage
+from rediffuse.workspace import Workspace
+
+
+def sample(params: Params, workspace: Workspace) -> dict[str, Any]:
+    """Draw `sample.count` images; image i depends on (sample.seed, i) and the model alone."""
+    device = runtime.start(params.runtime)
+    model = load_model(workspace.denoiser, device)
+    labels = class_mix(params.sample.count, model.classes, params.sample.classes)
+    sampling = Sampling.of(model, params.sample, device)
+
+    batches = []
+    with tqdm(total=len(labels), unit="img", desc="sample", disable=None if params.runtime.progress else True) as bar:
+        for batch in sampling.images(labels):
+            batches.append(batch)
+            bar.update(len(batch))
+    images = np.concatenate(batches)
+
+    # The first image of each class, or the first eight.
+    firsts = np.unique(labels, return_index=True)[1] if model.classes else np.arange(min(8, len(labels)))
+    firsts = firsts[: min(10, params.sample.batch_size)]
+    frames, levels = sampling.film(labels[firsts], firsts.tolist(), frames=10)
+    film = sheet(
+        [[frame[row] for frame in frames] for row in range(len(firsts))],
+        [model.classes[label] for label in labels[firsts]] if model.classes else (),
+        columns=[f"{level:.2g}" for level in levels],
+    )
+
+    for path, array in ((workspace.sampled_images, images), (workspace.sampled_labels, labels)):
+        with files.replacing(path) as temporary:
+            np.save(temporary, array)
+    files.write_bytes(workspace.grid, class_grid(images, labels, model.classes))
+    files.write_bytes(workspace.film, film)
+    metrics = {
+        "count": len(images),
+        "evaluations": sampling.sampler.evaluations(params.sample.steps),
+        "brightness": float(f"{images.mean() / 255:.6g}"),
+    }
+    files.write_json(workspace.metrics("sample"), metrics)
+    return metrics
+
+
+if __name__ == "__main__":
+    run_stage(sample)

@@ -1,0 +1,155 @@
+"""Stage `evaluate` with real digits in place of samples: names, floors, bytes, and samples that don't fit."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from rediffuse.data.card import Card
+from rediffuse.data.dataset import load_split
+from rediffuse.errors import UserError
+from rediffuse.evaluation.figures import montage
+from rediffuse.model import build_model, describe, save_model
+from rediffuse.params import Params
+from rediffuse.randomness import seeded_global
+from rediffuse.workspace import Workspace
+from stages.clean import clean
+from stages.evaluate import evaluate
+from stages.prepare import prepare
+from stages.reference import reference
+from stages.split import split
+from tests.data.planted import contents, params_with
+
+PARAMS = params_with(
+    prepare__source="digits",
+    split__val_share=0.1,
+    split__test_share=0.1,
+    reference__width=16,
+    reference__features=16,
+    reference__steps=150,
+    reference__batch_size=64,
+    reference__lr=0.008,
+    evaluate__noise_levels=3,
+    evaluate__kid_subsets=5,
+    runtime__device="cpu",
+    runtime__threads=1,
+)
+
+
+def with_samples(workspace: Workspace, params: Params, count: int) -> Workspace:
+    """Everything that `evaluate` reads, with training images, a little noisy, as the samples."""
+    train, card = load_split(workspace, "train"), Card.read(workspace.card)
+    draw = np.random.default_rng(0)
+    order = draw.permutation(len(train))
+    # Labels cycle through the classes, as sampling's do.
+    by_class = [order[train.labels[order] == label] for label in range(len(card.classes))] or [order]
+    chosen = np.array([by_class[i % len(by_class)][i // len(by_class)] for i in range(count)])
+    noisy = train.images[chosen] + draw.normal(0, 8, (count, *card.shape))
+    workspace.sampled_images.parent.mkdir(parents=True)
+    np.save(workspace.sampled_images, np.clip(noisy, 0, 255).astype(np.uint8))
+    np.save(workspace.sampled_labels, train.labels[chosen])
+    for path in (workspace.grid, workspace.film):
+        path.write_bytes(montage([train.images[:4]]))
+    workspace.plot("training").parent.mkdir(parents=True)
+    workspace.plot("training").write_text("step,loss,lr\n1,2.0,0.001\n2,1.0,0.002\n")
+    workspace.plot("validation").write_text("step,val_loss,val_loss_ema\n2,1.5,1.4\n")
+    description = describe(params.model, params.diffusion, card)
+    with seeded_global(0, "test"):
+        model = build_model(description, torch.device("cpu"))
+    save_model(workspace.denoiser, description, model.denoiser)
+    return workspace
+
+
+@pytest.fixture(scope="module")
+def workspace(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    made = Workspace.at(tmp_path_factory.mktemp("evaluated"))
+    for stage in (prepare, clean, split, reference):
+        stage(PARAMS, made)
+    evaluate(PARAMS, with_samples(made, PARAMS, 400))
+    return made
+
+
+def outs(workspace: Workspace) -> dict[str, bytes]:
+    return {
+        **contents(workspace.report.parent),
+        **contents(workspace.metrics("evaluate").parent),
+        **contents(workspace.plot("confusion").parent),
+    }
+
+
+def test_the_metrics_have_the_keys_that_other_tools_read(workspace: Workspace) -> None:
+    metrics = json.loads(workspace.metrics("evaluate").read_text())
+    assert set(metrics) == {"fidelity", "utility", "n_samples", "protocol"}
+    floors = {"fd", "kid", "precision", "recall", "f1"}
+    assert floors | {f"{name}_floor" for name in floors} <= set(metrics["fidelity"])
+    assert {"gan_test_accuracy", "cas_accuracy", "real_accuracy"} <= set(metrics["utility"])
+    assert metrics["n_samples"] == 400
+    assert metrics["protocol"]["images"] == 180
+    assert metrics["protocol"]["folds"] == 2
+    assert metrics["protocol"]["cas_pairs"] == 400
+
+
+def test_noisy_training_images_score_as_a_good_generator_would(workspace: Workspace) -> None:
+    metrics = json.loads(workspace.metrics("evaluate").read_text())
+    fidelity, utility = metrics["fidelity"], metrics["utility"]
+    assert fidelity["fd"] < 1.5 * fidelity["fd_floor"]
+    assert fidelity["precision"] > 0.9
+    assert utility["gan_test_accuracy"] > 0.8
+    assert utility["cas_accuracy"] > utility["real_accuracy"] - 0.1
+    reference_metrics = json.loads(workspace.metrics("reference").read_text())
+    assert utility["real_accuracy"] == reference_metrics["accuracy"]["test"]
+
+
+def test_the_plots_are_tables_that_dvc_can_draw(workspace: Workspace) -> None:
+    confusion = pd.read_csv(workspace.plot("confusion"))
+    assert list(confusion) == ["actual", "predicted"]
+    assert len(confusion) == 180
+    utility = json.loads(workspace.metrics("evaluate").read_text())["utility"]
+    assert (confusion["actual"] == confusion["predicted"]).mean() == pytest.approx(utility["cas_accuracy"], abs=1e-5)
+    noise = pd.read_csv(workspace.plot("loss_by_noise_level"))
+    assert list(noise) == ["noise_to_signal", "loss", "mse"]
+    assert len(noise) == 3
+    assert noise["noise_to_signal"].is_monotonic_increasing
+
+
+def test_a_second_run_writes_the_same_bytes(workspace: Workspace) -> None:
+    first = outs(workspace)
+    evaluate(PARAMS, workspace)
+    assert outs(workspace) == first
+
+
+def test_the_report_holds_no_path_of_this_machine(workspace: Workspace) -> None:
+    html = workspace.report.read_text()
+    assert str(workspace.root) not in html
+    assert str(Path.cwd()) not in html
+
+
+def test_too_few_samples_are_a_users_error_that_leaves_the_outs_alone(workspace: Workspace) -> None:
+    first, images, labels = outs(workspace), np.load(workspace.sampled_images), np.load(workspace.sampled_labels)
+    try:
+        np.save(workspace.sampled_images, images[:3])
+        np.save(workspace.sampled_labels, labels[:3])
+        with pytest.raises(UserError, match=r"holds 3 images; with these params\.yaml: evaluate scoring needs 4"):
+            evaluate(PARAMS, workspace)
+    finally:
+        np.save(workspace.sampled_images, images)
+        np.save(workspace.sampled_labels, labels)
+    assert outs(workspace) == first
+
+
+def test_data_without_classes_is_scored_by_an_untrained_extractor(tmp_path: Path) -> None:
+    made = Workspace.at(tmp_path)
+    for stage in (prepare, clean, split):
+        stage(PARAMS, made)
+    card = json.loads(made.card.read_text()) | {"classes": [], "class_counts": {}}
+    made.card.write_text(json.dumps(card))
+    assert "accuracy" not in reference(PARAMS, made)
+    metrics = evaluate(PARAMS, with_samples(made, PARAMS, 200))
+    assert metrics["utility"] is None
+    assert metrics["protocol"]["utility"] == "none: the data has no classes"
+    assert metrics["fidelity"]["fd"] < 3 * metrics["fidelity"]["fd_floor"]
+    assert pd.read_csv(made.plot("confusion")).empty
+    assert "none: the data has no classes" in made.report.read_text()

@@ -1,0 +1,91 @@
+"""A model's file rebuilds it exactly, is the same bytes for the same model, and holds no code."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors import safe_open
+
+from rediffuse.data.card import Card
+from rediffuse.errors import UserError
+from rediffuse.model import Model, build_model, describe, load_model, save_model
+from rediffuse.networks import Condition
+from rediffuse.params import Params, load_params
+from rediffuse.randomness import generator, seeded_global
+
+CPU = torch.device("cpu")
+CARD = Card(
+    modality="image",
+    shape=(1, 8, 8),
+    classes=("a", "ü", "c/d"),
+    count=9,
+    class_counts={"a": 3, "ü": 3, "c/d": 3},
+    mean=0.1,
+    std=0.7,
+    source="digits",
+    digest="0",
+)
+
+
+def params() -> Params:
+    return load_params(Path(__file__).parents[1] / "params.yaml")
+
+
+def model(**diffusion: object) -> Model:
+    ours = params()
+    description = describe(ours.model, ours.diffusion.model_copy(update=diffusion), CARD)
+    with seeded_global(0, "weights"):
+        built = build_model(description, CPU)
+    draw = generator(0, "awake")
+    for parameter in built.denoiser.parameters():
+        if not parameter.any():
+            torch.nn.init.normal_(parameter, std=0.3, generator=draw)
+    built.denoiser.eval()
+    return built
+
+
+@pytest.mark.parametrize("diffusion", [{}, {"process": "ddpm", "prediction": "v"}])
+def test_a_saved_model_denoises_as_before(tmp_path: Path, diffusion: dict[str, object]):
+    before = model(**diffusion)
+    save_model(tmp_path / "m", before.description, before.denoiser)
+    after = load_model(tmp_path / "m", CPU)
+    assert (after.description, after.process, after.classes) == (before.description, before.process, CARD.classes)
+    x, t = torch.randn(2, 1, 8, 8, generator=generator(0, "x")), torch.tensor([1.0, 3.0])
+    condition = Condition(labels=torch.tensor([0, 2]))
+    assert torch.equal(after.denoiser(x, t, condition), before.denoiser(x, t, condition))
+
+
+def test_the_file_is_the_same_bytes_each_time_and_has_one_metadata_key(tmp_path: Path):
+    ours = model()
+    save_model(tmp_path / "a", ours.description, ours.denoiser)
+    loaded = load_model(tmp_path / "a", CPU)
+    save_model(tmp_path / "b", dict(reversed(loaded.description.items())), loaded.denoiser)
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+    with safe_open(tmp_path / "a", framework="pt") as file:
+        assert list(file.metadata()) == ["rediffuse"]
+        assert json.loads(file.metadata()["rediffuse"])["classes"] == list(CARD.classes)
+
+
+def test_noise_levels_follow_the_process_unless_they_are_named():
+    assert model().description["noise_levels"]["name"] == "lognormal"
+    assert model(process="ddpm").description["noise_levels"] == {"name": "uniform", "settings": {}}
+    assert model(process="ddpm", noise_levels="lognormal").description["noise_levels"]["name"] == "lognormal"
+
+
+@pytest.mark.parametrize("content", [None, b"", b"\x80\x04pickle", b"\xff" * 64])
+def test_what_is_no_model_is_refused_and_never_executed(tmp_path: Path, content: bytes | None):
+    path = tmp_path / "denoiser.safetensors"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(UserError, match=r"denoiser\.safetensors is"):
+        load_model(path, CPU)
+
+
+def test_a_size_the_network_cannot_take_names_both_keys():
+    ours = params()
+    card = Card(**{**CARD.__dict__, "shape": (1, 27, 27)})
+    with pytest.raises(
+        UserError, match=r"model\.unet\.multipliers has 2 levels, so clean\.size must be a multiple of 2"
+    ):
+        build_model(describe(ours.model, ours.diffusion, card), CPU)

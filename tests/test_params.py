@@ -1,0 +1,116 @@
+"""params.yaml is sound, or one line says what, where and what is allowed."""
+
+import re
+from pathlib import Path
+from typing import get_args
+
+import pytest
+import yaml
+
+from rediffuse.errors import UserError
+from rediffuse.params import (
+    DiffusionParams,
+    ModelParams,
+    Params,
+    PrepareParams,
+    SampleParams,
+    TrainParams,
+    flatten,
+    known_keys,
+    load_params,
+)
+
+REPOSITORY = Path(__file__).parents[1]
+DEFAULT = (REPOSITORY / "params.yaml").read_text()
+
+
+def load(tmp_path: Path, **changes: object) -> Params:
+    """The default parameters with some changed, as `dvc exp run -S key=value` would: dots are written as __."""
+    document = yaml.safe_load(DEFAULT.replace("1.0e-4", "0.0001"))
+    for name, value in changes.items():
+        *sections, key = name.split("__")
+        place = document
+        for section in sections:
+            place = place[section]
+        place[key] = value
+    path = tmp_path / "params.yaml"
+    path.write_text(yaml.safe_dump(document))
+    return load_params(path)
+
+
+def test_every_default_is_valid_and_every_key_has_a_comment_or_is_a_section():
+    params = load_params(REPOSITORY / "params.yaml")
+    assert params.train.lr == 2e-3
+    bare = [line for line in DEFAULT.splitlines() if re.match(r"\s*\w+:\s+\S", line) and "#" not in line]
+    assert bare == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"train__lrr": 1e-3}, "train.lrr is not a known key; did you mean train.lr?"),
+        ({"prepar": {}}, "prepar is not a known key; did you mean prepare?"),
+        ({"train__lr": "abc"}, "train.lr is 'abc': input should be a valid number"),
+        ({"train__steps": True}, "train.steps is True: input should be a valid integer"),
+        ({"train__steps": 10.5}, "train.steps is 10.5: input should be a valid integer"),
+        ({"train__lr": -1.0}, "train.lr is -1.0: input should be greater than 0"),
+        ({"train__lr": float("nan")}, "train.lr is nan: input should be a finite number"),
+        ({"train__steps": 0}, "train.steps is 0: input should be greater than or equal to 1"),
+        ({"prepare__source": "digit"}, "prepare.source is 'digit': input should be 'digits', 'idx' or 'folder'"),
+        ({"train__batch_size": 100}, "train.batch_size is 100, not a multiple of train.microbatch (128)"),
+        ({"model__unet__width": 50}, "50, not a multiple of model.unet.groups (8)"),
+        ({"train__ema_start": 3000}, "train.ema_start is 3000, not below train.steps"),
+        ({"train__label_drop": 0.0, "sample__guidance": 2.0}, "with train.label_drop 0 the model never learns"),
+        ({"sample__eta": 0.5}, "sample.sampler heun has none"),
+        (
+            {"diffusion__process": "ddpm", "diffusion__ddpm__steps": 10},
+            "sample.steps is 18, more than diffusion.ddpm.steps (10)",
+        ),
+        ({"diffusion__edm__sigma_min": 90.0}, "diffusion.edm.sigma_min is 90.0, not below diffusion.edm.sigma_max"),
+        ({"diffusion__ddpm__beta_start": 0.5}, "diffusion.ddpm.beta_start is 0.5, not below"),
+    ],
+)
+def test_what_cannot_work_is_refused_by_its_key(tmp_path: Path, changes: dict[str, object], message: str):
+    with pytest.raises(UserError) as caught:
+        load(tmp_path, **changes)
+    assert message in str(caught.value)
+    assert str(caught.value).startswith("params.yaml: ")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_missing_key_is_named(tmp_path: Path):
+    path = tmp_path / "params.yaml"
+    path.write_text(re.sub(r"(?m)^seed:.*\n", "", DEFAULT))
+    with pytest.raises(UserError, match=r"^params.yaml: seed is missing$"):
+        load_params(path)
+
+
+def test_the_names_that_params_allow_are_the_ones_the_registries_hold():
+    from rediffuse.data.sources import SOURCES
+    from rediffuse.diffusion import NOISE_LEVELS, PREDICTIONS, PROCESSES
+    from rediffuse.networks import NETWORKS
+    from rediffuse.samplers import GRIDS, build_sampler
+    from rediffuse.training.schedule import SCHEDULES
+
+    def allowed(section: type, key: str) -> set[str]:
+        literal = section.model_fields[key].annotation
+        choices = [get_args(part) or (part,) for part in get_args(literal)] or [()]
+        return {name for group in choices for name in group if isinstance(name, str)}
+
+    assert allowed(PrepareParams, "source") == set(SOURCES)
+    assert allowed(ModelParams, "name") == set(NETWORKS)
+    assert allowed(DiffusionParams, "process") == set(PROCESSES)
+    assert allowed(DiffusionParams, "prediction") == set(PREDICTIONS)
+    assert allowed(DiffusionParams, "noise_levels") == set(NOISE_LEVELS)
+    assert allowed(TrainParams, "schedule") == set(SCHEDULES)
+    assert allowed(SampleParams, "grid") == set(GRIDS)
+    for sampler in allowed(SampleParams, "sampler"):
+        build_sampler(sampler)
+
+
+def test_runtime_is_no_tracked_parameter():
+    params = load_params(REPOSITORY / "params.yaml")
+    tracked = flatten(params.tracked())
+    assert "train.lr" in tracked
+    assert not [name for name in tracked if name.startswith("runtime")]
+    assert set(tracked) < set(known_keys())

@@ -1,0 +1,409 @@
+"""The loop, its averages, its schedules, its batches and its validation."""
+
+import copy
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from rediffuse.data.dataset import Examples
+from rediffuse.diffusion import DenoisingLoss, Edm, LogNormal, NetworkDenoiser
+from rediffuse.errors import TryAgainError
+from rediffuse.model import Model
+from rediffuse.networks import Condition, Unet
+from rediffuse.params import RuntimeParams, TrainParams, load_params
+from rediffuse.randomness import seeded_global
+from rediffuse.training import ema
+from rediffuse.training.batches import Batches
+from rediffuse.training.checkpoint import CheckpointFolder
+from rediffuse.training.fit import Curves, due, fingerprint, fit
+from rediffuse.training.schedule import SCHEDULES
+from rediffuse.training.trainer import BETAS, TrainingState, train
+from rediffuse.training.validation import loss_by_noise_level, validation_loss
+
+CPU = torch.device("cpu")
+PARAMS = load_params(Path(__file__).parents[2] / "params.yaml")
+
+
+def train_params(**changes: object) -> TrainParams:
+    small = {"steps": 12, "batch_size": 8, "microbatch": 4, "ema_start": 3, "log_every": 5, "validate_every": 6}
+    return PARAMS.train.model_copy(update=small | changes)
+
+
+def runtime_params(**changes: object) -> RuntimeParams:
+    return PARAMS.runtime.model_copy(update={"checkpoint_every": 4, "preview_every": 0, "progress": False} | changes)
+
+
+def model(dropout: float = 0.0) -> Model:
+    process = Edm()
+    with seeded_global(0, "weights"):
+        network = Unet((1, 8, 8), 3, width=8, multipliers=(1, 1), head_channels=4, groups=2, dropout=dropout)
+    return Model(
+        description={"classes": ["a", "b", "c"], "shape": [1, 8, 8]},
+        denoiser=NetworkDenoiser(network, process, "edm", 0.7),
+        loss=DenoisingLoss(process=process, prediction="edm", sigma_data=0.7),
+        noise_levels=LogNormal(process),
+    )
+
+
+def examples(count: int = 20) -> Examples:
+    """Pictures of three brightnesses, with some noise."""
+    labels = np.arange(count, dtype=np.int64) % 3
+    noise = np.random.default_rng(0).integers(0, 50, (count, 1, 8, 8))
+    return Examples(
+        images=(noise + 100 * labels[:, None, None, None]).astype(np.uint8),
+        labels=labels,
+        ids=tuple(str(i) for i in range(count)),
+    )
+
+
+@dataclass
+class Recorder:
+    """A log that keeps what it is told."""
+
+    curves: list[dict[str, float]] = field(default_factory=list)
+    images: list[str] = field(default_factory=list)
+
+    def log_curve(self, rows) -> None:
+        self.curves = [dict(row) for row in rows]
+
+    def log_timing(self, step: int, values) -> None:
+        assert values["examples_per_second"] > 0
+
+    def log_image(self, name: str, png: bytes) -> None:
+        self.images.append(name)
+
+
+def run_fit(folder: Path, *, params: TrainParams | None = None, runtime: RuntimeParams | None = None, log=None, **more):
+    return fit(
+        model(**more),
+        examples(),
+        examples(6),
+        params=params or train_params(),
+        runtime=runtime or runtime_params(),
+        seed=0,
+        device=CPU,
+        checkpoints=CheckpointFolder(folder),
+        log=log or Recorder(),
+        preview=lambda denoiser: b"png",
+    )
+
+
+def weights(state: TrainingState) -> bytes:
+    modules = (state.denoiser, state.average)
+    return b"".join(tensor.numpy().tobytes() for module in modules for tensor in module.state_dict().values())
+
+
+class KilledError(Exception):
+    """Stands for a kill -9: nothing after it runs."""
+
+
+class Killer(Recorder):
+    """A log during whose nth writing of the curves the process dies: the checkpoint is there, the curve may not be."""
+
+    def __init__(self, call: int) -> None:
+        super().__init__()
+        self.call = call
+
+    def log_curve(self, rows) -> None:
+        self.call -= 1
+        if self.call == 0:
+            raise KilledError
+
+
+@pytest.mark.parametrize("dropout", [0.0, 0.3])
+@pytest.mark.parametrize("call", [1, 2])
+def test_a_killed_training_resumes_to_the_same_bytes(tmp_path: Path, call: int, dropout: float):
+    whole, curves = run_fit(tmp_path / "whole", dropout=dropout)
+    with pytest.raises(KilledError):
+        run_fit(tmp_path / "killed", log=Killer(call), dropout=dropout)
+    # Whatever the global generator does meanwhile is no matter.
+    torch.manual_seed(99)
+    resumed, resumed_curves = run_fit(tmp_path / "killed", dropout=dropout)
+    assert weights(resumed) == weights(whole)
+    assert resumed_curves.rows == curves.rows
+
+
+def test_a_resumed_training_does_not_start_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    with pytest.raises(KilledError):
+        run_fit(tmp_path, log=Killer(2))
+    steps = []
+    load = Batches.load
+    monkeypatch.setattr(Batches, "load", lambda self, step, index: steps.append(step) or load(self, step, index))
+    run_fit(tmp_path)
+    assert min(steps) == 8
+
+
+@pytest.mark.parametrize("changes", [{"checkpoint_every": 5}, {"preview_every": 3}, {"checkpoint_every": 1000}])
+def test_intervals_of_the_runtime_change_no_byte(tmp_path: Path, changes: dict[str, int]):
+    plain, curves = run_fit(tmp_path / "plain")
+    other, other_curves = run_fit(tmp_path / "other", runtime=runtime_params(**changes))
+    assert weights(other) == weights(plain)
+    assert other_curves.rows == curves.rows
+
+
+def test_previews_show_the_raw_and_the_averaged_weights(tmp_path: Path):
+    log = Recorder()
+    run_fit(tmp_path, log=log, runtime=runtime_params(preview_every=6))
+    assert log.images == [f"step-{step:07d}-{name}.png" for step in (6, 12) for name in ("raw", "ema")]
+
+
+def test_curves_have_a_point_each_interval_and_one_at_the_end(tmp_path: Path):
+    log = Recorder()
+    _, curves = run_fit(tmp_path, log=log)
+    assert [row["step"] for row in curves.training] == [5, 10, 12]
+    assert [row["step"] for row in curves.validation] == [6, 12]
+    assert log.curves == curves.rows
+
+
+def test_two_microbatches_are_one_batch_up_to_rounding():
+    """The sum over microbatches is the gradient of the whole batch, though each draws its own noise."""
+    params = train_params(steps=1, batch_size=8, microbatch=4)
+    ours = model()
+    state = TrainingState.new(ours.denoiser, params)
+    before = copy.deepcopy(ours.denoiser)
+    batches = Batches(examples().images, examples().labels, seed=0, batch_size=8, microbatch=4, device=CPU)
+    seen = []
+    original = DenoisingLoss.__call__
+
+    def spy(self, denoiser, x0, condition, noise, t):
+        seen.append((x0, condition, noise, t))
+        return original(self, denoiser, x0, condition, noise, t)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(DenoisingLoss, "__call__", spy)
+        result = next(
+            train(state, loss=ours.loss, noise_levels=ours.noise_levels, batches=batches, params=params, seed=0)
+        )
+    x0, noise, t = (torch.cat([part[i] for part in seen]) for i in (0, 2, 3))
+    condition = Condition(labels=torch.cat([part[1].labels for part in seen]))
+    whole = ours.loss(before, x0, condition, noise, t).mean()
+    assert result.loss.item() == pytest.approx(whole.item(), rel=1e-5)
+    assert not torch.equal(seen[0][2], seen[1][2])
+
+
+def test_labels_are_dropped_by_example_at_the_rate_asked_for():
+    params = train_params(steps=60, batch_size=32, microbatch=32, label_drop=0.1)
+    ours = model()
+    state = TrainingState.new(ours.denoiser, params)
+    batches = Batches(examples().images, examples().labels, seed=0, batch_size=32, microbatch=32, device=CPU)
+    dropped = []
+
+    class Watching(DenoisingLoss):
+        def __call__(self, denoiser, x0, condition, noise, t):
+            dropped.append((condition.labels == -1).sum().item())
+            return denoiser.network.head[2].weight.sum().expand(len(x0)) ** 2
+
+    loss = Watching(process=Edm(), prediction="edm", sigma_data=0.7)
+    for _ in train(state, loss=loss, noise_levels=ours.noise_levels, batches=batches, params=params, seed=0):
+        pass
+    assert sum(dropped) / (60 * 32) == pytest.approx(0.1, abs=0.025)
+    # Whole batches would give 0 or 32.
+    assert 0 < max(dropped) < 16
+
+
+def test_every_example_is_seen_once_a_pass_in_another_order():
+    batches = Batches(examples(20).images, None, seed=0, batch_size=8, microbatch=4, device=CPU)
+    rows = np.concatenate([batches.rows(step, index) for step in range(5) for index in range(2)])
+    assert sorted(rows[:20]) == sorted(rows[20:]) == list(range(20))
+    assert rows[:20].tolist() != rows[20:].tolist()
+    again = Batches(examples(20).images, None, seed=0, batch_size=8, microbatch=4, device=CPU)
+    assert again.rows(4, 1).tolist() == rows[-4:].tolist()
+
+
+def test_a_split_smaller_than_a_batch_is_gone_through_several_times():
+    batches = Batches(examples(3).images, None, seed=0, batch_size=10, microbatch=10, device=CPU)
+    assert sorted(batches.rows(0, 0)[:9]) == [0, 0, 0, 1, 1, 1, 2, 2, 2]
+
+
+@pytest.mark.parametrize("warmup", [0.1, 0.3])
+def test_onecycle_is_torchs(warmup: float):
+    optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=1.0)
+    theirs = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, max_lr=2e-3, total_steps=200, pct_start=warmup, cycle_momentum=False
+    )
+    for step in range(200):
+        ours = 2e-3 * SCHEDULES["onecycle"](step, 200, warmup)
+        assert ours == pytest.approx(optimizer.param_groups[0]["lr"], rel=1e-9)
+        optimizer.step()
+        if step < 199:
+            theirs.step()
+
+
+@pytest.mark.parametrize("name", SCHEDULES)
+@pytest.mark.parametrize("warmup", [0.0, 0.001, 0.5, 0.999])
+@pytest.mark.parametrize("steps", [1, 2, 50])
+def test_schedules_stay_between_nothing_and_their_peak(name: str, warmup: float, steps: int):
+    values = [SCHEDULES[name](step, steps, warmup) for step in range(steps)]
+    assert all(0 <= value <= 1 for value in values)
+    assert max(values) > 0
+
+
+def test_cosine_and_constant_warm_up_and_then_do_as_they_are_named():
+    assert [SCHEDULES["constant"](step, 100, 0.1) for step in (0, 4, 9, 10, 99)] == [0.1, 0.5, 1, 1, 1]
+    assert SCHEDULES["cosine"](10, 100, 0.1) == 1
+    assert SCHEDULES["cosine"](55, 100, 0.1) == pytest.approx(0.5)
+
+
+def test_the_average_is_a_copy_until_its_start_and_then_an_average():
+    assert [ema.ema_decay(step, 0.995, start=3) for step in (1, 3)] == [0, 0]
+    assert ema.ema_decay(4, 0.995, start=3) == 2 / 11
+    assert ema.ema_decay(10_000, 0.995, start=3) == 0.995
+
+
+def test_the_average_holds_buffers_too():
+    def module(value: float) -> nn.Module:
+        layer = nn.BatchNorm1d(2)
+        for tensor in layer.state_dict().values():
+            tensor.fill_(value)
+        return layer
+
+    average = module(0.0)
+    ema.update(average, module(10.0), 0.75)
+    state = average.state_dict()
+    assert state["weight"].tolist() == state["running_mean"].tolist() == state["running_var"].tolist() == [2.5, 2.5]
+    assert int(state["num_batches_tracked"]) == 10
+
+
+def test_the_average_follows_its_definition_through_a_training():
+    params = train_params(steps=8, ema_start=2, ema_decay=0.6)
+    ours = model()
+    state = TrainingState.new(ours.denoiser, params)
+    batches = Batches(examples().images, examples().labels, seed=0, batch_size=8, microbatch=4, device=CPU)
+    expected = None
+    for result in train(state, loss=ours.loss, noise_levels=ours.noise_levels, batches=batches, params=params, seed=0):
+        raw = state.denoiser.network.stem.weight.detach().double()
+        since = result.step - 2
+        beta = 0 if since <= 0 else min(0.6, (1 + since) / (10 + since))
+        expected = raw if expected is None else beta * expected + (1 - beta) * raw
+    torch.testing.assert_close(state.average.network.stem.weight.double(), expected, atol=1e-7, rtol=1e-6)
+    assert not torch.equal(state.average.network.stem.weight, state.denoiser.network.stem.weight)
+
+
+def test_validation_is_a_mean_over_the_examples():
+    """A network of zeros that predicts x0 has the loss mean(x0²), however many examples there are."""
+
+    class Zeros(nn.Module):
+        def forward(self, x, c_noise, condition):
+            return torch.zeros_like(x)
+
+    denoiser = NetworkDenoiser(Zeros(), Edm(), "x0", 0.7)
+    loss = DenoisingLoss(process=Edm(), prediction="x0", sigma_data=0.7)
+    for count in (5, 300):
+        split = examples(count)
+        given = validation_loss(denoiser, loss, LogNormal(Edm()), split.images, split.labels, seed=0, device=CPU)
+        pixels = split.images.astype(np.float64) / 127.5 - 1
+        assert given == pytest.approx((pixels**2).mean(), rel=1e-5)
+
+
+def test_loss_by_noise_level_is_the_loss_at_that_level():
+    ours = model()
+    split = examples(9)
+    rows = loss_by_noise_level(
+        ours.denoiser, ours.loss, ours.noise_levels, split.images, split.labels, levels=4, seed=0, device=CPU
+    )
+    levels = [row["noise_to_signal"] for row in rows]
+    assert levels == sorted(levels)
+    # A new network predicts 0, so that D = c_skip·x_t, and the error is known in the mean.
+    for row in rows:
+        level, data = row["noise_to_signal"], float(((split.images / 127.5 - 1) ** 2).mean())
+        skip = 0.49 / (level**2 + 0.49)
+        expected = (1 - skip) ** 2 * data + skip**2 * level**2
+        assert row["mse"] == pytest.approx(expected, rel=0.15)
+        assert row["loss"] == pytest.approx(row["mse"] * (level**2 + 0.49) / (level**2 * 0.49), rel=1e-4)
+
+
+def test_the_weights_learn(tmp_path: Path):
+    _, curves = run_fit(tmp_path, params=train_params(steps=80, batch_size=16, microbatch=16, lr=5e-3, log_every=20))
+    losses = [row["loss"] for row in curves.training]
+    assert losses[-1] < 0.9 * losses[0]
+
+
+def saved(folder: Path, step: int = 3) -> tuple[CheckpointFolder, TrainingState]:
+    params = train_params(steps=step)
+    ours = model()
+    state = TrainingState.new(ours.denoiser, params)
+    batches = Batches(examples().images, examples().labels, seed=0, batch_size=8, microbatch=4, device=CPU)
+    checkpoints = CheckpointFolder(folder)
+    checkpoints.path.mkdir(parents=True, exist_ok=True)
+    for _ in train(state, loss=ours.loss, noise_levels=ours.noise_levels, batches=batches, params=params, seed=0):
+        pass
+    checkpoints.save(state, {"note": 1})
+    return checkpoints, state
+
+
+def fresh() -> TrainingState:
+    return TrainingState.new(model().denoiser, train_params())
+
+
+def test_a_checkpoint_saved_loaded_and_saved_again_is_the_same_bytes(tmp_path: Path):
+    checkpoints, _ = saved(tmp_path / "a")
+    (first,) = checkpoints.path.glob("step-*")
+    state = fresh()
+    assert checkpoints.load(state) == {"note": 1}
+    again = CheckpointFolder(tmp_path / "b")
+    again.path.mkdir()
+    again.save(state, {"note": 1})
+    (second,) = again.path.glob("step-*")
+    assert first.name == second.name
+    assert first.read_bytes() == second.read_bytes()
+
+
+def test_a_flipped_byte_is_noticed_and_the_checkpoint_before_it_taken(tmp_path: Path):
+    checkpoints, _ = saved(tmp_path, step=3)
+    (old,) = checkpoints.path.glob("step-*")
+    kept = old.read_bytes()
+    saved(tmp_path, step=5)
+    (new,) = checkpoints.path.glob("step-*")
+    old.write_bytes(kept)
+    spoilt = bytearray(new.read_bytes())
+    spoilt[-1] ^= 1
+    new.write_bytes(spoilt)
+    state = fresh()
+    checkpoints.load(state)
+    assert state.step == 3
+
+
+@pytest.mark.parametrize("content", [b"", b"\xff" * 8 + b"{", b"half"])
+def test_a_broken_checkpoint_is_as_none(tmp_path: Path, content: bytes):
+    checkpoints, _ = saved(tmp_path)
+    (path,) = checkpoints.path.glob("step-*")
+    path.write_bytes(content)
+    state = fresh()
+    assert checkpoints.load(state) is None
+    assert state.step == 0
+
+
+def test_one_checkpoint_is_kept_and_none_when_all_is_done(tmp_path: Path):
+    saved(tmp_path, step=3)
+    checkpoints, _ = saved(tmp_path, step=5)
+    assert [path.name[:13] for path in tmp_path.glob("*.safetensors")] == ["step-00000005"]
+    checkpoints.clear()
+    assert list(tmp_path.glob("*.safetensors")) == []
+
+
+def test_a_second_trainer_of_the_same_run_is_refused(tmp_path: Path):
+    folder = CheckpointFolder(tmp_path / "run")
+    with folder.locked(), pytest.raises(TryAgainError, match="another process"), folder.locked():
+        pass
+    with folder.locked():
+        pass
+
+
+def test_the_fingerprint_is_one_for_equal_parts_and_another_for_any_change():
+    parts = {"train": {"lr": 1e-3}, "seed": 0}
+    assert fingerprint(parts) == fingerprint(dict(reversed(parts.items())))
+    assert fingerprint(parts) != fingerprint(parts | {"seed": 1})
+
+
+def test_what_is_due_every_so_often_is_due_at_the_end():
+    assert [step for step in range(1, 11) if due(step, 4, 10)] == [4, 8, 10]
+    assert Curves().rows == []
+
+
+def test_the_optimizer_is_the_one_documented():
+    group = fresh().optimizer.param_groups[0]
+    assert (group["betas"], group["weight_decay"]) == (BETAS, 0.001)
