@@ -26,7 +26,7 @@ def train(params: Params, workspace: Workspace, run: Run | None = None) -> dict[
     device = runtime.start(params.runtime)
     card = Card.read(workspace.card)
     examples, validation = load_split(workspace, "train"), load_split(workspace, "val")
-    description = describe(params.model, params.diffusion, card)
+    description = describe(params.model, params.diffusion, shape=card.shape, classes=card.classes, sigma_data=card.std)
     with seeded_global(params.seed, "train/weights"):
         model = build_model(description, device)
 

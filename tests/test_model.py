@@ -7,34 +7,27 @@ import pytest
 import torch
 from safetensors import safe_open
 
-from rediffuse.data.card import Card
 from rediffuse.errors import UserError
-from rediffuse.model import Model, build_model, describe, load_model, save_model
+from rediffuse.model import Description, Model, build_model, describe, load_model, save_model
 from rediffuse.networks import Condition
-from rediffuse.params import Params, load_params
+from rediffuse.params import DiffusionParams, Params, load_params
 from rediffuse.randomness import generator, seeded_global
 
 CPU = torch.device("cpu")
-CARD = Card(
-    modality="image",
-    shape=(1, 8, 8),
-    classes=("a", "ü", "c/d"),
-    count=9,
-    class_counts={"a": 3, "ü": 3, "c/d": 3},
-    mean=0.1,
-    std=0.7,
-    source="digits",
-    digest="0",
-)
+CLASSES = ("a", "ü", "c/d")
 
 
 def params() -> Params:
     return load_params(Path(__file__).parents[1] / "params.yaml")
 
 
+def described(diffusion: DiffusionParams, shape: tuple[int, int, int] = (1, 8, 8)) -> Description:
+    return describe(params().model, diffusion, shape=shape, classes=CLASSES, sigma_data=0.7)
+
+
 def model(**diffusion: object) -> Model:
     ours = params()
-    description = describe(ours.model, ours.diffusion.model_copy(update=diffusion), CARD)
+    description = described(ours.diffusion.model_copy(update=diffusion))
     with seeded_global(0, "weights"):
         built = build_model(description, CPU)
     draw = generator(0, "awake")
@@ -50,7 +43,7 @@ def test_a_saved_model_denoises_as_before(tmp_path: Path, diffusion: dict[str, o
     before = model(**diffusion)
     save_model(tmp_path / "m", before.description, before.denoiser)
     after = load_model(tmp_path / "m", CPU)
-    assert (after.description, after.process, after.classes) == (before.description, before.process, CARD.classes)
+    assert (after.description, after.process, after.classes) == (before.description, before.process, CLASSES)
     x, t = torch.randn(2, 1, 8, 8, generator=generator(0, "x")), torch.tensor([1.0, 3.0])
     condition = Condition(labels=torch.tensor([0, 2]))
     assert torch.equal(after.denoiser(x, t, condition), before.denoiser(x, t, condition))
@@ -64,7 +57,7 @@ def test_the_file_is_the_same_bytes_each_time_and_has_one_metadata_key(tmp_path:
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
     with safe_open(tmp_path / "a", framework="pt") as file:
         assert list(file.metadata()) == ["rediffuse"]
-        assert json.loads(file.metadata()["rediffuse"])["classes"] == list(CARD.classes)
+        assert json.loads(file.metadata()["rediffuse"])["classes"] == list(CLASSES)
 
 
 def test_noise_levels_follow_the_process_unless_they_are_named():
@@ -83,9 +76,7 @@ def test_what_is_no_model_is_refused_and_never_executed(tmp_path: Path, content:
 
 
 def test_a_size_the_network_cannot_take_names_both_keys():
-    ours = params()
-    card = Card(**{**CARD.__dict__, "shape": (1, 27, 27)})
     with pytest.raises(
         UserError, match=r"model\.unet\.multipliers has 2 levels, so clean\.size must be a multiple of 2"
     ):
-        build_model(describe(ours.model, ours.diffusion, card), CPU)
+        build_model(described(params().diffusion, shape=(1, 27, 27)), CPU)

@@ -59,7 +59,7 @@ def test_every_default_is_valid_and_every_key_has_a_comment_or_is_a_section():
         ({"prepare__source": "digit"}, "prepare.source is 'digit': input should be 'digits', 'idx' or 'folder'"),
         ({"train__batch_size": 100}, "train.batch_size is 100, not a multiple of train.microbatch (128)"),
         ({"model__unet__width": 50}, "50, not a multiple of model.unet.groups (8)"),
-        ({"train__ema_start": 3000}, "train.ema_start is 3000, not below train.steps"),
+        ({"train__ema_start": 2400}, "train.ema_start is 2400, not below train.steps"),
         ({"train__label_drop": 0.0, "sample__guidance": 2.0}, "with train.label_drop 0 the model never learns"),
         ({"sample__eta": 0.5}, "sample.sampler heun has none"),
         (

@@ -6,7 +6,7 @@ the file is code.
 
 import dataclasses
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,6 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-from rediffuse.data.card import Card
 from rediffuse.diffusion import (
     NOISE_LEVELS,
     DenoisingLoss,
@@ -68,8 +67,22 @@ class Model:
         return tuple(self.description["classes"])
 
 
-def describe(model: ModelParams, diffusion: DiffusionParams, card: Card) -> Description:
-    """The description of the model that these parameters and this data ask for."""
+def describe(
+    model: ModelParams,
+    diffusion: DiffusionParams,
+    *,
+    shape: tuple[int, int, int],
+    classes: Sequence[str],
+    sigma_data: float,
+) -> Description:
+    """The description of the model that these parameters ask for, on such data.
+
+    Args:
+        model, diffusion: sections of params.yaml.
+        shape: (channels, height, width) of the images.
+        classes: names of the labels; empty for none.
+        sigma_data: standard deviation of the pixels on [-1, 1].
+    """
     noise_levels = diffusion.noise_levels or _DEFAULT_NOISE_LEVELS[diffusion.process]
     return {
         "network": {"name": model.name, "settings": model.settings.model_dump(mode="json")},
@@ -80,9 +93,9 @@ def describe(model: ModelParams, diffusion: DiffusionParams, card: Card) -> Desc
             "name": noise_levels,
             "settings": diffusion.lognormal.model_dump(mode="json") if noise_levels == "lognormal" else {},
         },
-        "sigma_data": card.std,
-        "shape": list(card.shape),
-        "classes": list(card.classes),
+        "sigma_data": sigma_data,
+        "shape": list(shape),
+        "classes": list(classes),
     }
 
 

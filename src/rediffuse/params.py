@@ -185,8 +185,7 @@ class EvaluateParams(_Section):
     def _enough(self) -> Self:
         if self.manifold_points <= self.neighbours:
             raise ValueError(
-                f"evaluate.manifold_points is {self.manifold_points}, "
-                f"not above evaluate.neighbours ({self.neighbours})"
+                f"evaluate.manifold_points is {self.manifold_points}, not above evaluate.neighbours ({self.neighbours})"
             )
         return self
 

@@ -137,12 +137,14 @@ def test_a_collapsed_set_is_precise_and_recalls_next_to_nothing() -> None:
     assert recall < 0.01
 
 
-def test_copies_of_a_point_stay_inside_its_ball_of_radius_zero() -> None:
-    # Away from the origin |a|² + |b|² − 2ab of equal points rounds to something else than 0.
-    points = 1000 + normal(40, 64, 0)
-    manifold = Manifold.of(points.repeat(4, axis=0), 3, block=7)
-    assert manifold.contains(points).all()
-    assert not manifold.contains(points + 0.01).any()
+def test_a_copy_of_the_kth_neighbour_lies_on_the_surface_and_inside_whatever_the_rounding() -> None:
+    # Away from the origin |a|² + |b|² − 2ab rounds otherwise for one pair of points than for a block of them.
+    points = 10 + normal(100, 64, 0)
+    manifold = Manifold.of(points, 3)
+    order = np.argsort(((points[:, None] - points) ** 2).sum(axis=2), axis=1)
+    for ball, (kth, next_one) in enumerate(order[:, 3:5]):
+        alone = Manifold(points[ball : ball + 1], manifold.squared_radii[ball : ball + 1], block=1)
+        assert alone.contains(points[[kth, next_one]]).tolist() == [True, False]
 
 
 def test_a_missing_class_lowers_recall_by_its_share() -> None:

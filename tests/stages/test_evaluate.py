@@ -56,7 +56,7 @@ def with_samples(workspace: Workspace, params: Params, count: int) -> Workspace:
     workspace.plot("training").parent.mkdir(parents=True)
     workspace.plot("training").write_text("step,loss,lr\n1,2.0,0.001\n2,1.0,0.002\n")
     workspace.plot("validation").write_text("step,val_loss,val_loss_ema\n2,1.5,1.4\n")
-    description = describe(params.model, params.diffusion, card)
+    description = describe(params.model, params.diffusion, shape=card.shape, classes=card.classes, sigma_data=card.std)
     with seeded_global(0, "test"):
         model = build_model(description, torch.device("cpu"))
     save_model(workspace.denoiser, description, model.denoiser)

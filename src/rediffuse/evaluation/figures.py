@@ -10,13 +10,14 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from numpy.typing import NDArray
 from PIL import Image
 
 from rediffuse.evaluation.classifier import Images
 
-DOTS_AN_INCH = 144
+CSS_PIXELS_AN_INCH = 110
+DOTS_AN_INCH = 165
 
 
 @dataclass(frozen=True)
@@ -35,11 +36,18 @@ DARK = Palette("#e6e9ef", "#3a4150", ("#7b8598", "#6ea0ff", "#ff9166"), ("#171b2
 
 @dataclass(frozen=True)
 class Picture:
-    """One figure for both pages, PNG bytes, with the text that stands for it where it can't be seen."""
+    """One figure for both pages, PNG bytes.
+
+    Args:
+        light, dark: the PNGs.
+        alt: the text that stands for it where it can't be seen.
+        width: on the page, in CSS pixels; a dense screen has more than one dot in each.
+    """
 
     light: bytes
     dark: bytes
     alt: str
+    width: int
 
 
 def training_curves(training: pd.DataFrame, validation: pd.DataFrame) -> Picture:
@@ -93,7 +101,7 @@ def noise_level_curve(rows: pd.DataFrame) -> Picture:
 def confusion_picture(confusion: NDArray[np.int64], names: Sequence[str]) -> Picture:
     """Which actual class (rows) is taken for which (columns), each row as shares of its sum."""
     shares = confusion / np.maximum(confusion.sum(axis=1, keepdims=True), 1)
-    side = min(2.6 + 0.42 * len(names), 9.0)
+    side = min(1.6 + 0.34 * len(names), 7.5)
 
     def draw(figure: Figure, palette: Palette) -> None:
         axes = figure.subplots()
@@ -136,7 +144,7 @@ def montage(rows: Sequence[Images], cell: int = 48) -> bytes:
 
 def _picture(draw: Callable[[Figure, Palette], None], inches: tuple[float, float], alt: str) -> Picture:
     light, dark = (_png(draw, inches, palette) for palette in (LIGHT, DARK))
-    return Picture(light, dark, alt)
+    return Picture(light, dark, alt, round(inches[0] * CSS_PIXELS_AN_INCH))
 
 
 def _png(draw: Callable[[Figure, Palette], None], inches: tuple[float, float], palette: Palette) -> bytes:
@@ -167,10 +175,13 @@ def _dress(axes: Axes, palette: Palette) -> None:
 
 
 def _logarithmic(axes: Axes) -> None:
-    """A logarithmic ordinate that says 0.3, not 3 × 10⁻¹."""
+    """A logarithmic ordinate, drawn after its data, that says 0.3 and not 3 × 10⁻¹."""
     axes.set_yscale("log")
-    for formatter in (axes.yaxis.set_major_formatter, axes.yaxis.set_minor_formatter):
-        formatter(LogFormatter(minor_thresholds=(2, 0.5)))
+    plain = FuncFormatter(lambda value, _: f"{value:g}")
+    low, high = np.log10(axes.get_ylim())
+    axes.yaxis.set_major_formatter(plain)
+    axes.yaxis.set_minor_locator(LogLocator(subs=(2, 3, 5)))
+    axes.yaxis.set_minor_formatter(plain if high - low < 2 else NullFormatter())
 
 
 def _legend(axes: Axes, palette: Palette) -> None:

@@ -1,0 +1,1 @@
+"""What the project claims of speed and of bytes on hardware, each a command that prints it and writes JSON."""

@@ -1,0 +1,161 @@
+"""Do trainings repeat on this device? Train twice, train once with a kill in the middle, and compare the bytes.
+
+    python -m benchmarks.repeat --device cuda --network unet --out benchmarks/results/repeat.json
+
+Also prints what determinism costs: the time of a step with and without torch's deterministic algorithms. Images are
+random, because the bytes are the question. Needs neither DVC nor MLflow.
+"""
+
+import argparse
+import contextlib
+import hashlib
+import json
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from rediffuse import files, runtime
+from rediffuse.data.dataset import Examples
+from rediffuse.model import Model, build_model, describe
+from rediffuse.params import Params, load_params
+from rediffuse.randomness import seeded_global
+from rediffuse.tracking import Untracked
+from rediffuse.training.checkpoint import CheckpointFolder
+from rediffuse.training.fit import fit
+from rediffuse.training.trainer import TrainingState
+
+CLASSES = 10
+
+
+class _KilledError(Exception):
+    pass
+
+
+class _Killer(Untracked):
+    """Dies when the first curves are logged, right after the first checkpoint."""
+
+    def log_curve(self, rows: Any) -> None:  # noqa: ARG002
+        raise _KilledError
+
+
+def setting(params: Params, network: str, steps: int, batch: int) -> Params:
+    """The default parameters, cut to this benchmark."""
+    train = {"steps": steps, "batch_size": batch, "microbatch": batch, "ema_start": 10, "validate_every": steps}
+    return params.model_copy(
+        update={
+            "model": params.model.model_copy(update={"name": network}),
+            "train": params.train.model_copy(update=train),
+            "runtime": params.runtime.model_copy(
+                update={"progress": False, "preview_every": 0, "checkpoint_every": steps // 2}
+            ),
+        }
+    )
+
+
+def data(count: int, size: int, channels: int) -> Examples:
+    """Random images."""
+    draw = np.random.default_rng(0)
+    return Examples(
+        images=draw.integers(0, 256, (count, channels, size, size), dtype=np.uint8),
+        labels=np.arange(count, dtype=np.int64) % CLASSES,
+        ids=tuple(str(i) for i in range(count)),
+    )
+
+
+def new_model(params: Params, examples: Examples, device: torch.device) -> Model:
+    """A model with the weights of seed 0."""
+    _, channels, height, width = examples.images.shape
+    description = describe(
+        params.model,
+        params.diffusion,
+        shape=(channels, height, width),
+        classes=[str(i) for i in range(CLASSES)],
+        sigma_data=0.5,
+    )
+    with seeded_global(0, "train/weights"):
+        return build_model(description, device)
+
+
+def trained(params: Params, examples: Examples, device: torch.device, folder: Path, log: Untracked) -> TrainingState:
+    """The state after the last step, from a checkpoint in `folder` where there is one."""
+    checkpoints = CheckpointFolder(folder)
+    with checkpoints.locked():
+        state, _ = fit(
+            new_model(params, examples, device),
+            examples,
+            Examples(examples.images[:256], examples.labels[:256], examples.ids[:256]),
+            params=params.train,
+            runtime=params.runtime,
+            seed=0,
+            device=device,
+            checkpoints=checkpoints,
+            log=log,
+            preview=lambda _: b"",
+        )
+    return state
+
+
+def digest(state: TrainingState) -> str:
+    """SHA-256 of weights and averages."""
+    content = hashlib.sha256()
+    for module in (state.denoiser, state.average):
+        for tensor in module.state_dict().values():
+            content.update(tensor.cpu().numpy().tobytes())
+    return content.hexdigest()
+
+
+def seconds_a_step(params: Params, examples: Examples, device: torch.device, deterministic: bool) -> float:
+    """Wall time of a step of the second half of a training, checkpoints and validation included."""
+    torch.use_deterministic_algorithms(deterministic)
+    with tempfile.TemporaryDirectory() as folder:
+        start = time.perf_counter()
+        trained(params, examples, device, Path(folder), Untracked())
+        return (time.perf_counter() - start) / params.train.steps
+
+
+def main() -> None:
+    """Run the benchmark that the command line asks for."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
+    parser.add_argument("--network", choices=["unet", "article_unet"], default="unet")
+    parser.add_argument("--size", type=int, default=32)
+    parser.add_argument("--channels", type=int, default=3)
+    parser.add_argument("--steps", type=int, default=60)
+    parser.add_argument("--batch", type=int, default=128)
+    parser.add_argument("--out", type=Path)
+    options = parser.parse_args()
+
+    loaded = load_params(Path(__file__).parents[1] / "params.yaml")
+    params = setting(loaded, options.network, options.steps, options.batch)
+    device = runtime.start(params.runtime.model_copy(update={"device": options.device}))
+    examples = data(4096, options.size, options.channels)
+    with tempfile.TemporaryDirectory() as folder:
+        first = digest(trained(params, examples, device, Path(folder) / "first", Untracked()))
+        again = digest(trained(params, examples, device, Path(folder) / "again", Untracked()))
+        with contextlib.suppress(_KilledError):
+            trained(params, examples, device, Path(folder) / "killed", _Killer())
+        resumed = digest(trained(params, examples, device, Path(folder) / "killed", Untracked()))
+    free, fixed = (seconds_a_step(params, examples, device, each) for each in (False, True))
+    runtime.start(params.runtime.model_copy(update={"device": options.device}))
+    result = {
+        "command": f"--network {options.network} --size {options.size} --steps {options.steps} --batch {options.batch}",
+        "environment": runtime.environment(device),
+        "precision": "bf16" if device.type == "cuda" else "fp32",
+        "first": first,
+        "again": again,
+        "killed_and_resumed": resumed,
+        "same": first == again == resumed,
+        "milliseconds_a_step": {"deterministic": round(1e3 * fixed, 2), "free": round(1e3 * free, 2)},
+    }
+    sys.stdout.write(json.dumps(result, indent=2) + "\n")
+    if options.out:
+        files.write_json(options.out, result)
+
+
+if __name__ == "__main__":
+    main()

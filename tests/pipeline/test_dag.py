@@ -1,0 +1,85 @@
+"""dvc.yaml names all that decides a stage's bytes, and nothing that does not."""
+
+from pathlib import Path
+
+import grimp
+import pytest
+
+from rediffuse import yaml12
+
+CHECKOUT = Path(__file__).parents[2]
+STAGES = yaml12.load(CHECKOUT / "dvc.yaml")["stages"]
+
+# Where a change can't change what a stage computes: how it is started, told of, read from files and shown in between.
+PLUMBING = {
+    "rediffuse",
+    "rediffuse.errors",
+    "rediffuse.files",
+    "rediffuse.params",
+    "rediffuse.source",
+    "rediffuse.stage",
+    "rediffuse.tracking",
+    "rediffuse.workspace",
+    "rediffuse.yaml12",
+}
+# Previews of training go to MLflow alone.
+PREVIEWS = {"rediffuse.pictures", "rediffuse.sampling", "rediffuse.samplers"}
+
+
+@pytest.fixture(scope="module")
+def graph() -> grimp.ImportGraph:
+    return grimp.build_graph("rediffuse", "stages", cache_dir=None)
+
+
+def part(module: str) -> str:
+    """The package or file below src/rediffuse that a module belongs to."""
+    return ".".join(module.split(".")[:2])
+
+
+def imported(graph: grimp.ImportGraph, stage: str) -> set[str]:
+    """The parts a stage's file imports, directly or not, without looking behind the plumbing."""
+    found, waiting = set(), {f"stages.{stage}"}
+    while waiting:
+        module = waiting.pop()
+        for target in graph.find_modules_directly_imported_by(module):
+            if part(target) not in PLUMBING and target not in found:
+                found.add(target)
+                waiting.add(target)
+    return {part(module) for module in found}
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_stage_depends_on_the_code_it_imports_and_no_other(graph: grimp.ImportGraph, stage: str):
+    declared = {f"rediffuse.{Path(dep).stem}" for dep in STAGES[stage]["deps"] if str(dep).startswith("src/rediffuse/")}
+    needed = imported(graph, stage) - (PREVIEWS if stage == "train" else set())
+    assert declared == needed
+    assert f"stages/{stage}.py" in STAGES[stage]["deps"]
+
+
+def test_no_stage_lists_the_runtime():
+    assert not [name for name, stage in STAGES.items() if "runtime" in str(stage["params"])]
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_stage_reads_the_parameters_it_lists_and_no_others(stage: str):
+    text = (CHECKOUT / "stages" / f"{stage}.py").read_text()
+    sections = yaml12.load(CHECKOUT / "params.yaml").keys() - {"runtime"}
+    used = {section for section in sections if f"params.{section}" in text}
+    listed = set(STAGES[stage]["params"])
+    if "params.tracked()" in text:
+        assert listed == sections
+    elif stage == "train":
+        # The previews follow the section sample, and go to MLflow alone.
+        assert used - {"sample"} == listed
+    else:
+        assert used == listed
+
+
+def test_metrics_plots_and_pictures_are_in_git_and_the_rest_in_the_cache():
+    for stage in STAGES.values():
+        for kind in ("metrics", "plots"):
+            for entry in stage.get(kind, ()):
+                assert next(iter(entry.values()))["cache"] is False
+        for entry in stage.get("outs", ()):
+            name = entry if isinstance(entry, str) else next(iter(entry))
+            assert isinstance(entry, dict) == name.endswith(".png")
