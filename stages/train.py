@@ -60,8 +60,11 @@ def train(params: Params, workspace: Workspace, run: Run | None = None) -> dict[
             preview=preview,
         )
         save_model(workspace.denoiser, description, state.average)
-        for table, rows in (("training", curves.training), ("validation", curves.validation)):
-            text = pd.DataFrame(rows).to_csv(index=False, float_format="%.6g", lineterminator="\n")
+        for table, rows, columns in (
+            ("training", curves.training, ["step", "loss", "lr"]),
+            ("validation", curves.validation, ["step", "val_loss", "val_loss_ema"]),
+        ):
+            text = pd.DataFrame(rows, columns=columns).to_csv(index=False, float_format="%.6g", lineterminator="\n")
             files.write_bytes(workspace.plot(table), text.encode())
         last = curves.validation[-1]
         metrics = {

@@ -36,10 +36,14 @@ def test_a_class_that_is_none_is_refused_with_those_there_are():
 
 def test_a_sheet_shows_each_image_in_its_cell_enlarged_by_whole_pixels():
     images = np.zeros((2, 3, 1, 4, 4), np.uint8)
-    images[1, 2, 0, 0, 0] = 200
-    picture = np.asarray(Image.open(io.BytesIO(sheet(list(images), ("a", "b"), cell=8))))
-    assert (picture == 200).sum() == 4
-    assert picture.shape[0] == 4 + 2 * (8 + 4)
+    images[1, 2] = np.arange(16).reshape(1, 4, 4)
+
+    def picture(cell: int) -> np.ndarray:
+        return np.asarray(Image.open(io.BytesIO(sheet(list(images), ("a", "b"), cell=cell))))
+
+    assert picture(4)[-8:-4, -8:-4].tolist() == images[1, 2, 0].tolist()
+    assert picture(8).shape[0] == 4 + 2 * (8 + 4)
+    assert (picture(8) == 0).sum() >= 5 * 8 * 8
 
 
 def test_a_grid_has_a_row_a_class_in_colour_too_and_the_same_bytes_each_time():

@@ -20,6 +20,8 @@ def replacing(path: Path) -> Iterator[Path]:
     temporary = path.with_name(f".{os.getpid()}.{path.name}")
     try:
         yield temporary
+        # safetensors writes for the owner alone.
+        temporary.chmod(0o644)
         with temporary.open("rb+") as written:
             os.fsync(written.fileno())
         temporary.replace(path)

@@ -19,7 +19,8 @@ def sheet(
         rows: images C×H×W, uint8, C = 1 or 3; rows may differ in length.
         names: what stands left of each row; empty for none.
         columns: what stands above each column; empty for none.
-        cell: least pixels a side of an image; smaller ones are enlarged by a whole factor, so that pixels stay square.
+        cell: least pixels a side of an image; smaller ones are enlarged by a whole factor, smoothly: as squares, 8×8
+            pixels say little to the eye. The arrays hold the true ones.
     """
     font = ImageFont.load_default(size=13)
     channels, height, width = rows[0][0].shape
@@ -39,7 +40,7 @@ def sheet(
         for x, image in enumerate(row):
             pixels = image[0] if channels == 1 else image.transpose(1, 2, 0)
             enlarged = Image.fromarray(np.ascontiguousarray(pixels)).resize(
-                (width * factor, height * factor), Image.Resampling.NEAREST
+                (width * factor, height * factor), Image.Resampling.BICUBIC
             )
             picture.paste(enlarged, (left + x * step_x, top + y * step_y))
     return _png(picture)

@@ -87,7 +87,8 @@ class Sampling:
 
         Args:
             labels: the labels of the images of `indices`, at most batch_size of them.
-            frames: moments to show, the prior and the result among them.
+            frames: moments to show, at most; the prior and the result among them, and those between spread evenly in
+                the angle atan(noise-to-signal), because most steps are spent where nothing is to be seen.
 
         Returns:
             the frames, each len(indices)×C×H×W, uint8, and the noise-to-signal of each.
@@ -107,14 +108,14 @@ class Sampling:
             )
         )
         process = self.model.process
-        pictures, levels = [], []
-        for place in np.unique(np.linspace(0, len(steps) - 1, frames).round().astype(int)):
-            step = steps[place]
-            t = torch.tensor([step.t], dtype=torch.float64)
-            scale = float((process.alpha(t) ** 2 + process.sigma(t) ** 2).sqrt())
-            pictures.append(to_uint8(step.x[: len(indices)] / scale).cpu().numpy())
-            levels.append(float(noise_to_signal(process, t)))
-        return pictures, levels
+        t = torch.tensor([step.t for step in steps], dtype=torch.float64)
+        scales = (process.alpha(t) ** 2 + process.sigma(t) ** 2).sqrt().tolist()
+        levels = noise_to_signal(process, t)
+        angles = torch.atan(levels)
+        wanted = torch.linspace(float(angles[0]), 0, frames, dtype=torch.float64)
+        places = sorted({int((angles - angle).abs().argmin()) for angle in wanted})
+        pictures = [to_uint8(steps[i].x[: len(indices)] / scales[i]).cpu().numpy() for i in places]
+        return pictures, [float(levels[i]) for i in places]
 
 
 def class_mix(count: int, classes: Sequence[str], weights: Mapping[str, float] | None) -> np.ndarray:

@@ -123,7 +123,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Repository:
 
 @pytest.fixture
 def trained(finished: Repository, tmp_path: Path) -> Repository:
-    """A copy of the finished repository that a test may change."""
+    """A copy of the finished repository that a test may change, with an MLflow store of its own."""
     path = tmp_path / "copy"
-    shutil.copytree(finished.path, path, symlinks=True)
+    shutil.copytree(finished.path, path, symlinks=True, ignore=shutil.ignore_patterns("mlflow.db*", "mlartifacts"))
     return Repository(path)

@@ -1,6 +1,7 @@
 """What lands in MLflow, over stages, processes, kills and repetitions. A new `open_run` stands for a new process."""
 
 import hashlib
+import json
 import os
 import shutil
 import signal
@@ -42,7 +43,7 @@ def test_a_new_run_holds_every_tracked_parameter_and_runtime_as_tags(
         pass
     (run,) = runs(workspace)
     assert run.data.params["train.lr"] == "0.002"
-    assert run.data.params["model.unet.multipliers"] == "[1, 2]"
+    assert run.data.params["model.unet.multipliers"] == json.dumps(list(params.model.unet.multipliers))
     assert run.data.params["clean.size"] == "null"
     assert not [name for name in run.data.params if name.startswith("runtime")]
     assert run.data.tags["runtime.device"] == "auto"
