@@ -2,8 +2,9 @@
 
     python -m benchmarks.repeat --device cuda --network unet --out benchmarks/results/repeat.json
 
-Also prints what determinism costs: the time of a step with and without torch's deterministic algorithms. Images are
-random, because the bytes are the question. Needs neither DVC nor MLflow.
+Also prints what torch's deterministic algorithms cost: the time of a step with and without them, with the start, one
+validation and two checkpoints shared out among the steps. Images are random, because the bytes are the question.
+Needs neither DVC nor MLflow.
 """
 
 import argparse
@@ -110,7 +111,7 @@ def digest(state: TrainingState) -> str:
 
 
 def seconds_a_step(params: Params, examples: Examples, device: torch.device, deterministic: bool) -> float:
-    """Wall time of a step of the second half of a training, checkpoints and validation included."""
+    """Wall time of a training, divided by its steps."""
     torch.use_deterministic_algorithms(deterministic)
     with tempfile.TemporaryDirectory() as folder:
         start = time.perf_counter()
@@ -143,7 +144,10 @@ def main() -> None:
     free, fixed = (seconds_a_step(params, examples, device, each) for each in (False, True))
     runtime.start(params.runtime.model_copy(update={"device": options.device}))
     result = {
-        "command": f"--network {options.network} --size {options.size} --steps {options.steps} --batch {options.batch}",
+        "steps": options.steps,
+        "batch": options.batch,
+        "network": {"name": params.model.name, **params.model.settings.model_dump(mode="json")},
+        "images": [options.channels, options.size, options.size],
         "environment": runtime.environment(device),
         "precision": "bf16" if device.type == "cuda" else "fp32",
         "first": first,

@@ -5,13 +5,15 @@ from typing import Any
 from rediffuse import files, runtime
 from rediffuse.data.card import Card
 from rediffuse.data.dataset import load_split
-from rediffuse.evaluation.classifier import Recipe, Shape, train_classifier
+from rediffuse.evaluation.classifier import Shape
 from rediffuse.evaluation.features import classify, extract
+from rediffuse.evaluation.protocol import check_splits
+from rediffuse.evaluation.recipe import Recipe, train_classifier
 from rediffuse.evaluation.reference import write_reference
-from rediffuse.evaluation.rounding import rounded
 from rediffuse.evaluation.utility import Agreement, by_class
 from rediffuse.params import Params
 from rediffuse.stage import run_stage
+from rediffuse.tables import rounded
 from rediffuse.workspace import Workspace
 
 
@@ -28,6 +30,8 @@ def reference(params: Params, workspace: Workspace) -> dict[str, Any]:
 
     splits = {name: load_split(workspace, name) for name in ("train", "val", "test")}
     train = splits["train"]
+    # Known here, before anything is trained, and not only when there are samples to score.
+    check_splits(len(train), len(splits["test"]), params.evaluate.neighbours)
     classifier = train_classifier(
         train.images, train.labels, shape=shape, recipe=recipe, seed=params.seed, stream="reference", device=device
     )

@@ -11,6 +11,7 @@ from rediffuse.params import Params
 from rediffuse.pictures import class_grid, sheet
 from rediffuse.sampling import Sampling, class_mix
 from rediffuse.stage import run_stage
+from rediffuse.tables import rounded
 from rediffuse.workspace import Workspace
 
 
@@ -28,7 +29,7 @@ def sample(params: Params, workspace: Workspace) -> dict[str, Any]:
             bar.update(len(batch))
     images = np.concatenate(batches)
 
-    # The first image of each class, or the first eight.
+    # The first image of each of the first ten classes, or the first eight of a model without.
     firsts = np.unique(labels, return_index=True)[1] if model.classes else np.arange(min(8, len(labels)))
     firsts = firsts[: min(10, params.sample.batch_size)]
     frames, levels = sampling.film(labels[firsts], firsts.tolist(), frames=10)
@@ -43,11 +44,13 @@ def sample(params: Params, workspace: Workspace) -> dict[str, Any]:
             np.save(temporary, array)
     files.write_bytes(workspace.grid, class_grid(images, labels, model.classes))
     files.write_bytes(workspace.film, film)
-    metrics = {
-        "count": len(images),
-        "evaluations": sampling.sampler.evaluations(params.sample.steps),
-        "brightness": float(f"{images.mean() / 255:.6g}"),
-    }
+    metrics: dict[str, Any] = rounded(
+        {
+            "count": len(images),
+            "evaluations": sampling.sampler.evaluations(params.sample.steps),
+            "brightness": float(images.mean()) / 255,
+        }
+    )
     files.write_json(workspace.metrics("sample"), metrics)
     return metrics
 

@@ -1,5 +1,6 @@
 """Stage `train`: the cleaned examples to the averaged weights of a denoiser."""
 
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -15,10 +16,25 @@ from rediffuse.randomness import seeded_global
 from rediffuse.sampling import Sampling, class_mix
 from rediffuse.source import source_digest
 from rediffuse.stage import run_stage
+from rediffuse.tables import rounded, write_table
 from rediffuse.tracking import Run, Untracked
 from rediffuse.training.checkpoint import CheckpointFolder
 from rediffuse.training.fit import fingerprint, fit
 from rediffuse.workspace import Workspace
+
+# The code whose change makes a checkpoint another training's; dvc.yaml lists the same.
+SOURCE = (
+    "data",
+    "diffusion",
+    "networks",
+    "training",
+    "files.py",
+    "model.py",
+    "randomness.py",
+    "runtime.py",
+    "seeds.py",
+    "tables.py",
+)
 
 
 def train(params: Params, workspace: Workspace, run: Run | None = None) -> dict[str, Any]:
@@ -30,9 +46,13 @@ def train(params: Params, workspace: Workspace, run: Run | None = None) -> dict[
     with seeded_global(params.seed, "train/weights"):
         model = build_model(description, device)
 
+    labels = class_mix(min(64, 8 * max(1, len(card.classes))), card.classes, None)
+    shown = params.sample.model_copy(update={"batch_size": len(labels)})
+    # Asked for before training, so that what can't be sampled is not trained first.
+    Sampling.of(model, params.sample, device)
+
     def preview(denoiser: NetworkDenoiser) -> bytes:
-        labels = class_mix(min(64, 8 * max(1, len(card.classes))), card.classes, None)
-        sampling = Sampling.of(model, params.sample.model_copy(update={"batch_size": len(labels)}), device, denoiser)
+        sampling = Sampling.of(model, shown, device, denoiser)
         return class_grid(next(sampling.images(labels)), labels, card.classes, columns=8)
 
     name = fingerprint(
@@ -41,7 +61,7 @@ def train(params: Params, workspace: Workspace, run: Run | None = None) -> dict[
             "train": params.train.model_dump(mode="json"),
             "seed": params.seed,
             "data": [card.digest, files.sha256(workspace.split)],
-            "source": source_digest("diffusion", "networks", "training", "model.py", "randomness.py", "seeds.py"),
+            "source": source_digest(Path(__file__), SOURCE),
             "environment": runtime.environment(device),
         }
     )
@@ -59,23 +79,24 @@ def train(params: Params, workspace: Workspace, run: Run | None = None) -> dict[
             log=run or Untracked(),
             preview=preview,
         )
-        save_model(workspace.denoiser, description, state.average)
-        for table, rows, columns in (
-            ("training", curves.training, ["step", "loss", "lr"]),
-            ("validation", curves.validation, ["step", "val_loss", "val_loss_ema"]),
-        ):
-            text = pd.DataFrame(rows, columns=columns).to_csv(index=False, float_format="%.6g", lineterminator="\n")
-            files.write_bytes(workspace.plot(table), text.encode())
+        write_table(workspace.plot("training"), pd.DataFrame(curves.training, columns=["step", "loss", "lr"]))
+        write_table(
+            workspace.plot("validation"),
+            pd.DataFrame(curves.validation, columns=["step", "val_loss", "val_loss_ema"]),
+        )
         last = curves.validation[-1]
-        metrics = {
-            "steps": state.step,
-            "examples": state.step * params.train.batch_size,
-            "parameters": sum(weights.numel() for weights in model.denoiser.parameters()),
-            "loss": float(f"{curves.training[-1]['loss']:.6g}"),
-            "val_loss": float(f"{last['val_loss']:.6g}"),
-            "val_loss_ema": float(f"{last['val_loss_ema']:.6g}"),
-        }
+        metrics: dict[str, Any] = rounded(
+            {
+                "steps": state.step,
+                "examples": state.step * params.train.batch_size,
+                "parameters": sum(weights.numel() for weights in model.denoiser.parameters()),
+                "loss": curves.training[-1]["loss"],
+                "val_loss": last["val_loss"],
+                "val_loss_ema": last["val_loss_ema"],
+            }
+        )
         files.write_json(workspace.metrics("train"), metrics)
+        save_model(workspace.denoiser, description, state.average)
         checkpoints.clear()
     return metrics
 

@@ -67,7 +67,11 @@ def test_every_default_is_valid_and_every_key_has_a_comment_or_is_a_section():
             "sample.steps is 18, more than diffusion.ddpm.steps (10)",
         ),
         ({"diffusion__edm__sigma_min": 90.0}, "diffusion.edm.sigma_min is 90.0, not below diffusion.edm.sigma_max"),
-        ({"diffusion__ddpm__beta_start": 0.5}, "diffusion.ddpm.beta_start is 0.5, not below"),
+        ({"diffusion__ddpm__beta_start": 0.03}, "diffusion.ddpm.beta_start is 0.03, not below"),
+        ({"diffusion__ddpm__beta_end": 0.5}, "diffusion.ddpm.beta_end is 0.5: input should be less than or equal"),
+        ({"model__unet__multipliers": []}, "model.unet.multipliers is []"),
+        ({"sample__classes": {}}, "sample.classes is {}"),
+        ({"sample__classes": {"3": 1e308}}, "sample.classes.3 is 1e+308: input should be less than or equal"),
     ],
 )
 def test_what_cannot_work_is_refused_by_its_key(tmp_path: Path, changes: dict[str, object], message: str):

@@ -57,6 +57,14 @@ def test_a_key_given_twice_is_refused_with_both_lines(tmp_path: Path):
         read(tmp_path, "train:\n  lr: 1\n  steps: 2\n  lr: 3\n")
 
 
+@pytest.mark.parametrize(
+    ("text", "message"), [("? [a]\n: 1", "line 1: a key must be a plain name"), ("a: !!int b", "line 1: 'b' is not an")]
+)
+def test_what_yaml_allows_and_parameters_do_not_is_refused(tmp_path: Path, text: str, message: str):
+    with pytest.raises(UserError, match=f"^params.yaml: {message}"):
+        read(tmp_path, text)
+
+
 @pytest.mark.parametrize("text", ["a: [1, 2", "a: b: c", "\ta: 1"])
 def test_what_is_no_yaml_is_refused_with_its_line(tmp_path: Path, text: str):
     with pytest.raises(UserError, match=r"^params.yaml, line \d: not YAML"):

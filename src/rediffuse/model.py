@@ -16,6 +16,7 @@ from safetensors.torch import save_file
 
 from rediffuse.diffusion import (
     NOISE_LEVELS,
+    PROCESSES,
     DenoisingLoss,
     NetworkDenoiser,
     NoiseLevels,
@@ -29,7 +30,6 @@ from rediffuse.params import DiffusionParams, ModelParams
 
 # One key, because safetensors writes several in another order each time.
 _KEY = "rediffuse"
-_DEFAULT_NOISE_LEVELS = {"ddpm": "uniform", "edm": "lognormal"}
 
 Description = dict[str, Any]
 
@@ -83,7 +83,7 @@ def describe(
         classes: names of the labels; empty for none.
         sigma_data: standard deviation of the pixels on [-1, 1].
     """
-    noise_levels = diffusion.noise_levels or _DEFAULT_NOISE_LEVELS[diffusion.process]
+    noise_levels = diffusion.noise_levels or PROCESSES[diffusion.process]().usual_noise_levels
     return {
         "network": {"name": model.name, "settings": model.settings.model_dump(mode="json")},
         "precision": model.precision,

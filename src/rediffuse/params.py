@@ -15,7 +15,9 @@ Share = Annotated[float, Field(ge=0, lt=1)]
 Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1)]
 Whole = Annotated[int, Field(ge=0)]
-Counts = Annotated[tuple[Count, ...], BeforeValidator(lambda value: tuple(value) if isinstance(value, list) else value)]
+Sizes = Annotated[tuple[Count, ...], BeforeValidator(lambda value: tuple(value) if isinstance(value, list) else value)]
+Multipliers = Annotated[Sizes, Field(min_length=1)]
+Weight = Annotated[float, Field(gt=0, le=1e6)]
 
 
 class _Section(BaseModel):
@@ -25,7 +27,7 @@ class _Section(BaseModel):
 class PrepareParams(_Section):
     source: Literal["digits", "idx", "folder"]
     path: Annotated[str, Field(min_length=1)]
-    shard_rows: Count
+    shard_rows: Annotated[int, Field(ge=1, le=1_000_000)]
 
 
 class CleanParams(_Section):
@@ -49,9 +51,9 @@ class ReferenceParams(_Section):
 
 class UnetParams(_Section):
     width: Count
-    multipliers: Counts
+    multipliers: Multipliers
     blocks: Count
-    attention_sizes: Counts
+    attention_sizes: Sizes
     head_channels: Count
     groups: Count
     dropout: Share
@@ -83,13 +85,14 @@ class ModelParams(_Section):
     @property
     def settings(self) -> UnetParams | ArticleUnetParams:
         """The section of the chosen network."""
-        return self.unet if self.name == "unet" else self.article_unet
+        chosen: UnetParams | ArticleUnetParams = getattr(self, self.name)
+        return chosen
 
 
 class DdpmParams(_Section):
     steps: Annotated[int, Field(ge=2, le=100_000)]
     beta_start: Annotated[float, Field(gt=0, lt=1)]
-    beta_end: Annotated[float, Field(gt=0, lt=1)]
+    beta_end: Annotated[float, Field(gt=0, le=0.05)]
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:
@@ -129,7 +132,8 @@ class DiffusionParams(_Section):
     @property
     def settings(self) -> DdpmParams | EdmParams:
         """The section of the chosen process."""
-        return self.ddpm if self.process == "ddpm" else self.edm
+        chosen: DdpmParams | EdmParams = getattr(self, self.process)
+        return chosen
 
 
 class TrainParams(_Section):
@@ -164,7 +168,7 @@ class TrainParams(_Section):
 
 class SampleParams(_Section):
     count: Count
-    classes: dict[str, Positive] | None
+    classes: Annotated[dict[str, Weight], Field(min_length=1)] | None
     seed: int
     sampler: Literal["ancestral", "ddim", "heun"]
     grid: Literal["uniform", "karras"] | None
@@ -202,7 +206,8 @@ class RuntimeParams(_Section):
 class Params(_Section):
     """All parameters. `params.yaml` says what each one means, its unit and its range.
 
-    No stage lists `runtime` in dvc.yaml: its keys say where and how visibly a stage runs, never what it makes.
+    No stage lists `runtime` in dvc.yaml: its keys say where and how visibly a stage runs, not what it makes. (Another
+    device or number of threads gives other last bits, no other result.)
     """
 
     seed: int

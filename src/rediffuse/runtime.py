@@ -23,7 +23,9 @@ def start(runtime: RuntimeParams) -> torch.device:
     torch.set_num_threads(runtime.threads)
     torch.use_deterministic_algorithms(True)
     torch.backends.cudnn.benchmark = False
-    torch.set_float32_matmul_precision("high")
+    # float32 means float32; the network's own precision is a parameter.
+    torch.set_float32_matmul_precision("highest")
+    torch.backends.cudnn.allow_tf32 = False
     return torch.device("cuda" if runtime.device != "cpu" and available else "cpu")
 
 

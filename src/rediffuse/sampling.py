@@ -13,8 +13,6 @@ from rediffuse.model import Model
 from rediffuse.params import SampleParams
 from rediffuse.samplers import GRIDS, Sampler, build_sampler, generate, to_uint8, trajectory
 
-_DEFAULT_GRIDS = {"ddpm": "uniform", "edm": "karras"}
-
 
 @dataclass(frozen=True)
 class Sampling:
@@ -51,7 +49,7 @@ class Sampling:
             raise UserError(
                 f"params.yaml: sample.guidance is {params.guidance}, but the data has no labels to guide to; use 1"
             )
-        grid = params.grid or _DEFAULT_GRIDS[model.description["process"]["name"]]
+        grid = params.grid or model.process.usual_grid
         try:
             times = GRIDS[grid](model.process, params.steps)
         except ValueError as error:

@@ -1,19 +1,21 @@
 """Which code is running, by its content."""
 
 import hashlib
+from collections.abc import Iterable
 from pathlib import Path
 
 import rediffuse
 
 
-def source_digest(*parts: str) -> str:
-    """Hex SHA-256 of files and folders of this package, the running one, by name and content.
+def source_digest(stage: Path, parts: Iterable[str]) -> str:
+    """Hex SHA-256 of a stage's file and of files and folders of this package, the running one, by name and content.
 
     Args:
+        stage: the stage's own file.
         parts: paths below the package, "diffusion" or "seeds.py".
     """
     root = Path(rediffuse.__file__).parent
-    digest = hashlib.sha256()
+    digest = hashlib.sha256(stage.read_bytes())
     for part in sorted(parts):
         path = root / part
         for file in [path] if path.is_file() else sorted(path.rglob("*.py")):

@@ -14,12 +14,13 @@ if TYPE_CHECKING:
     from rediffuse.tracking.run import TrackedRun
 
 
-def run_stage(stage: Callable[..., dict[str, Any]], *, live: bool = False) -> None:
+def run_stage(stage: Callable[..., dict[str, Any]], *, live: bool = False, tracked: bool = True) -> None:
     """Run a stage in the working folder with its params.yaml, inside the pipeline's MLflow run.
 
     Args:
         stage: `stage(params, workspace) -> metrics`; its name is the stage's name in dvc.yaml.
         live: hand the stage the run as a third argument, for curves and previews while it works.
+        tracked: let MLflow know of it, where `runtime.tracking` is on.
 
     The process ends with 0, with 2 after a `UserError` or with 75 after a `TryAgainError`; either is one line
     `stage NAME: message` on stderr. Any other exception is a bug and keeps its traceback.
@@ -28,7 +29,7 @@ def run_stage(stage: Callable[..., dict[str, Any]], *, live: bool = False) -> No
     try:
         workspace = Workspace.here()
         params = load_params(workspace.params)
-        with _run_of(name, params, workspace) as run:
+        with _run_of(name, params, workspace, tracked and params.runtime.tracking) as run:
             stage(params, workspace, run) if live else stage(params, workspace)
             run.finish_stage(name)
     except (UserError, TryAgainError) as error:
@@ -36,5 +37,7 @@ def run_stage(stage: Callable[..., dict[str, Any]], *, live: bool = False) -> No
         sys.exit(error.exit_code)
 
 
-def _run_of(name: str, params: Params, workspace: Workspace) -> "AbstractContextManager[TrackedRun | Untracked]":
-    return open_run(params, workspace, name) if params.runtime.tracking else nullcontext(Untracked())
+def _run_of(
+    name: str, params: Params, workspace: Workspace, tracked: bool
+) -> "AbstractContextManager[TrackedRun | Untracked]":
+    return open_run(params, workspace, name) if tracked else nullcontext(Untracked())

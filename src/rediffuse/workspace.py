@@ -43,6 +43,10 @@ class Workspace:
 
     # What the data stages make.
     @property
+    def checked(self) -> Path:
+        return self.root / "data" / "checked.json"
+
+    @property
     def prepared(self) -> Path:
         return self.root / "data" / "prepared"
 

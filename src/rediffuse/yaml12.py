@@ -35,14 +35,19 @@ _Loader.add_implicit_resolver("tag:yaml.org,2002:null", re.compile(r"^$"), [""])
 
 def _integer(loader: _Loader, node: yaml.ScalarNode) -> int:
     text = loader.construct_scalar(node)
-    return int(text, 0) if text.startswith(("0o", "0x")) else int(text)
+    try:
+        return int(text, 0) if text.startswith(("0o", "0x")) else int(text)
+    except ValueError:
+        raise UserError(f"line {node.start_mark.line + 1}: {text!r} is not an integer") from None
 
 
 def _mapping(loader: _Loader, node: yaml.MappingNode) -> dict[Any, Any]:
     seen: dict[Any, int] = {}
     for key_node, _ in node.value:
-        key = loader.construct_object(key_node)
         line = key_node.start_mark.line + 1
+        if not isinstance(key_node, yaml.ScalarNode):
+            raise UserError(f"line {line}: a key must be a plain name")
+        key = loader.construct_object(key_node)
         if key in seen:
             raise UserError(f"the key {key!r} stands twice, in lines {seen[key]} and {line}; keep one")
         seen[key] = line

@@ -22,7 +22,7 @@ def raw(tmp_path: Path) -> Path:
 def test_shards_give_back_every_row_in_order(raw: Path, tmp_path: Path) -> None:
     source = SOURCES["folder"](raw)
     prepared = write_shards(source, tmp_path / "out", shard_rows=3)
-    assert [shard["rows"] for shard in prepared.shards] == [3, 3, 1]
+    assert [shard.rows for shard in prepared.shards] == [3, 3, 1]
     assert read_manifest(tmp_path / "out") == prepared
     assert list(read_rows(tmp_path / "out")) == list(source)
 
@@ -95,3 +95,24 @@ def test_a_damaged_or_missing_shard_is_noticed(raw: Path, tmp_path: Path) -> Non
     shard.unlink()
     with pytest.raises(UserError, match=r"shard-00001\.parquet is missing"):
         check_shards(tmp_path / "out", prepared)
+
+
+@pytest.mark.parametrize(
+    ("content", "fault"),
+    [
+        (b"{", "Invalid JSON"),
+        (b"\xff", "Invalid JSON"),
+        (b"[]", "an object"),
+        (b"{}", "rows"),
+        (b'{"rows": "7", "classes": [], "source": "folder", "shards": []}', "rows"),
+        (b'{"rows": 7, "classes": [1], "source": "folder", "shards": []}', r"classes\.0"),
+        (b'{"rows": 7, "classes": [], "source": "folder", "shards": [{"file": "a", "rows": 7}]}', r"shards\.0\.sha256"),
+        (b'{"rows": 7, "classes": [], "source": "folder", "shards": {"file": 7}}', "shards"),
+    ],
+)
+def test_a_damaged_manifest_is_refused_in_one_line(tmp_path: Path, content: bytes, fault: str) -> None:
+    (tmp_path / "manifest.json").write_bytes(content)
+    with pytest.raises(
+        UserError, match=rf"manifest\.json is not a manifest of shards \(.*{fault}.*; run dvc repro prepare$"
+    ):
+        read_manifest(tmp_path)

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from rediffuse.evaluation.protocol import FidelitySettings, score_fidelity
+from rediffuse.errors import UserError
+from rediffuse.evaluation.protocol import FidelitySettings, check_splits, least_images, score_fidelity
 
 SETTINGS = FidelitySettings(neighbours=3, manifold_points=10_000, kid_subsets=20, kid_subset_size=50, seed=0)
 
@@ -72,3 +73,25 @@ def test_manifold_points_limit_the_real_manifold_by_key() -> None:
     scores, all_points = (score_fidelity(TRAIN, TEST, points(100, 2), chosen).scores for chosen in (few, SETTINGS))
     assert scores["precision"] != all_points["precision"]
     assert scores["fd"] == all_points["fd"]
+
+
+@pytest.mark.parametrize(("neighbours", "least"), [(1, 2), (3, 4), (10, 11)])
+def test_splits_of_the_least_size_are_scored_and_smaller_ones_refused(neighbours: int, least: int) -> None:
+    assert least_images(neighbours) == least
+    check_splits(least, least, neighbours)
+    settings = FidelitySettings(**{**vars(SETTINGS), "neighbours": neighbours})
+    score_fidelity(points(least, 0), points(least, 1), points(least, 2), settings)
+    for train, test, split in ((least - 1, least, "train"), (least, least - 1, "test")):
+        with pytest.raises(UserError, match=f"the split {split} holds {least - 1} image.* needs at least {least};"):
+            check_splits(train, test, neighbours)
+
+
+def test_the_refusal_says_which_neighbours_would_do() -> None:
+    with pytest.raises(UserError) as caught:
+        check_splits(16, 2, neighbours=3)
+    assert str(caught.value) == (
+        "the split test holds 2 images, but scoring with evaluate.neighbours 3 needs at least 4; "
+        "lower evaluate.neighbours to at most 1, or bring more images for test"
+    )
+    with pytest.raises(UserError, match=r"holds 1 image, .* needs at least 2; bring more images for test$"):
+        check_splits(16, 1, neighbours=1)

@@ -2,6 +2,8 @@
 
 import json
 
+import pytest
+
 from tests.pipeline.conftest import Repository
 from tests.pipeline.test_repro import runs
 
@@ -29,3 +31,14 @@ def test_two_queued_experiments_run_in_parallel_into_one_store(trained: Reposito
     listed = {entry["name"] for baseline in shown for entry in baseline["experiments"] or ()}
     assert listed == {"first", "second"}
     assert trained.run("git", "rev-parse", "HEAD") == head
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("where", [(), ("--temp",)], ids=["here", "temp"])
+def test_an_experiment_here_and_in_a_temporary_folder_lands_in_the_same_store(trained: Repository, where: tuple[str]):
+    trained.run("dvc", "exp", "run", *where, "-n", "tried", "-S", "train.lr=5.0e-5")
+    (run,) = runs(trained)
+    assert (run.info.run_name, run.info.status) == ("tried", "FINISHED")
+    # DVC writes 5e-05, which YAML 1.1 reads as a string.
+    assert run.data.params["train.lr"] == "5e-05"
+    assert run.info.artifact_uri.removeprefix("file://").startswith(str(trained.path / "mlartifacts"))

@@ -51,3 +51,13 @@ def test_a_killed_training_goes_on_to_the_same_model_in_the_same_run(trained: Re
         assert steps == [10, 20, 30, 40]
     else:
         assert not (trained.path / "mlflow.db").exists()
+
+
+def test_a_training_with_another_parameter_uses_nothing_of_a_killed_ones_state(trained: Repository):
+    trained.edit(**{"  tracking: true": "  tracking: false"})
+    trained.run("python", "-c", TRAIN_UNTIL_KILLED.format(step=20), code=-signal.SIGKILL)
+    trained.edit(**{"  lr: 2.0e-3 ": "  lr: 1.0e-3 "})
+    trained.run("python", "-c", TRAIN_UNTIL_KILLED.format(step=10), code=-signal.SIGKILL)
+    # It began at its own first step, in a folder of its own.
+    assert sorted(path.name[:13] for path in checkpoints(trained)) == ["step-00000010", "step-00000020"]
+    assert len({path.parent for path in checkpoints(trained)}) == 2

@@ -147,6 +147,24 @@ def test_a_users_mistake_is_one_line_and_leaves_the_outs_alone(
     assert files.md5(trained.workspace.denoiser) == before
 
 
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"  lr: 2.0e-3 ": "  lr: -1 "}, "params.yaml: train.lr is -1: input should be greater than 0"),
+        (
+            {"  source: digits ": "  source: folder ", "  path: data/raw ": "  path: data/nowhere "},
+            "params.yaml: prepare.path is data/nowhere, but there is no such folder",
+        ),
+    ],
+)
+def test_a_mistake_under_dvc_takes_no_out_away(trained: Repository, changes: dict[str, str], message: str):
+    """DVC removes a stage's outs before it starts the stage; `check` comes before that."""
+    before = {name: files.md5(trained.path / name) for name in OUTS}
+    trained.edit(**changes)
+    assert f"stage check: {message}" in trained.run("dvc", "repro", code=255)
+    assert {name: files.md5(trained.path / name) for name in OUTS} == before
+
+
 def test_a_missing_folder_is_named_by_the_stage(trained: Repository):
     trained.edit(**{"  source: digits ": "  source: folder ", "  path: data/raw ": "  path: data/nowhere "})
     said = trained.run("python", "-m", "stages.prepare", code=2)

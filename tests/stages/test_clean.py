@@ -199,3 +199,34 @@ def test_exactly_the_allowed_share_may_be_rejected(tmp_path: Path) -> None:
 def test_clean_before_prepare_says_which_stage_to_run(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"manifest\.json is missing; run the stage prepare first"):
         clean(params_with(), Workspace.at(tmp_path))
+
+
+def test_a_given_test_set_that_loses_every_image_is_not_replaced_in_silence(tmp_path: Path) -> None:
+    for i in range(6):
+        image_file(tmp_path / "raw" / "train" / "cat" / f"{i}.png", i)
+    test = tmp_path / "raw" / "test" / "cat"
+    test.mkdir(parents=True)
+
+    def refusal() -> str:
+        with pytest.raises(UserError) as caught:
+            cleaned(tmp_path)
+        assert not Workspace.at(tmp_path).card.exists()
+        return str(caught.value)
+
+    assert refusal() == (
+        "the source's own test set is left without images (it has none); it needs at least one image, "
+        "or has to be left out as a whole"
+    )
+    (test / "a.png").touch()
+    (test / "b.png").touch()
+    assert "the source's own test set is left without images (2 undecodable)" in refusal()
+    image_file(test / "c.png", 9)
+    assert cleaned(tmp_path)[1]["kept"] == 7
+
+
+def test_a_damaged_manifest_of_shards_is_one_line(tmp_path: Path) -> None:
+    image_file(tmp_path / "raw" / "cat" / "0.png", 0)
+    workspace, _ = cleaned(tmp_path)
+    (workspace.prepared / "manifest.json").write_text("{}")
+    with pytest.raises(UserError, match=r"manifest\.json is not a manifest of shards"):
+        clean(params_with(), workspace)

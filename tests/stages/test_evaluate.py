@@ -16,27 +16,9 @@ from rediffuse.model import build_model, describe, save_model
 from rediffuse.params import Params
 from rediffuse.randomness import seeded_global
 from rediffuse.workspace import Workspace
-from stages.clean import clean
 from stages.evaluate import evaluate
-from stages.prepare import prepare
 from stages.reference import reference
-from stages.split import split
-from tests.data.planted import contents, params_with
-
-PARAMS = params_with(
-    prepare__source="digits",
-    split__val_share=0.1,
-    split__test_share=0.1,
-    reference__width=16,
-    reference__features=16,
-    reference__steps=150,
-    reference__batch_size=64,
-    reference__lr=0.008,
-    evaluate__noise_levels=3,
-    evaluate__kid_subsets=5,
-    runtime__device="cpu",
-    runtime__threads=1,
-)
+from tests.data.planted import contents
 
 
 def with_samples(workspace: Workspace, params: Params, count: int) -> Workspace:
@@ -64,12 +46,9 @@ def with_samples(workspace: Workspace, params: Params, count: int) -> Workspace:
 
 
 @pytest.fixture(scope="module")
-def workspace(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
-    made = Workspace.at(tmp_path_factory.mktemp("evaluated"))
-    for stage in (prepare, clean, split, reference):
-        stage(PARAMS, made)
-    evaluate(PARAMS, with_samples(made, PARAMS, 400))
-    return made
+def evaluated(workspace: Workspace, params: Params) -> Workspace:
+    evaluate(params, with_samples(workspace, params, 400))
+    return workspace
 
 
 def outs(workspace: Workspace) -> dict[str, bytes]:
@@ -80,8 +59,8 @@ def outs(workspace: Workspace) -> dict[str, bytes]:
     }
 
 
-def test_the_metrics_have_the_keys_that_other_tools_read(workspace: Workspace) -> None:
-    metrics = json.loads(workspace.metrics("evaluate").read_text())
+def test_the_metrics_have_the_keys_that_other_tools_read(evaluated: Workspace) -> None:
+    metrics = json.loads(evaluated.metrics("evaluate").read_text())
     assert set(metrics) == {"fidelity", "utility", "n_samples", "protocol"}
     floors = {"fd", "kid", "precision", "recall", "f1"}
     assert floors | {f"{name}_floor" for name in floors} <= set(metrics["fidelity"])
@@ -92,62 +71,70 @@ def test_the_metrics_have_the_keys_that_other_tools_read(workspace: Workspace) -
     assert metrics["protocol"]["cas_pairs"] == 400
 
 
-def test_noisy_training_images_score_as_a_good_generator_would(workspace: Workspace) -> None:
-    metrics = json.loads(workspace.metrics("evaluate").read_text())
+def test_noisy_training_images_score_as_a_good_generator_would(evaluated: Workspace) -> None:
+    metrics = json.loads(evaluated.metrics("evaluate").read_text())
     fidelity, utility = metrics["fidelity"], metrics["utility"]
     assert fidelity["fd"] < 1.5 * fidelity["fd_floor"]
     assert fidelity["precision"] > 0.9
     assert utility["gan_test_accuracy"] > 0.8
     assert utility["cas_accuracy"] > utility["real_accuracy"] - 0.1
-    reference_metrics = json.loads(workspace.metrics("reference").read_text())
+    reference_metrics = json.loads(evaluated.metrics("reference").read_text())
     assert utility["real_accuracy"] == reference_metrics["accuracy"]["test"]
 
 
-def test_the_plots_are_tables_that_dvc_can_draw(workspace: Workspace) -> None:
-    confusion = pd.read_csv(workspace.plot("confusion"))
+def test_the_plots_are_tables_that_dvc_can_draw(evaluated: Workspace) -> None:
+    confusion = pd.read_csv(evaluated.plot("confusion"))
     assert list(confusion) == ["actual", "predicted"]
     assert len(confusion) == 180
-    utility = json.loads(workspace.metrics("evaluate").read_text())["utility"]
+    utility = json.loads(evaluated.metrics("evaluate").read_text())["utility"]
     assert (confusion["actual"] == confusion["predicted"]).mean() == pytest.approx(utility["cas_accuracy"], abs=1e-5)
-    noise = pd.read_csv(workspace.plot("loss_by_noise_level"))
+    noise = pd.read_csv(evaluated.plot("loss_by_noise_level"))
     assert list(noise) == ["noise_to_signal", "loss", "mse"]
     assert len(noise) == 3
     assert noise["noise_to_signal"].is_monotonic_increasing
 
 
-def test_a_second_run_writes_the_same_bytes(workspace: Workspace) -> None:
-    first = outs(workspace)
-    evaluate(PARAMS, workspace)
-    assert outs(workspace) == first
+def test_a_second_run_writes_the_same_bytes(evaluated: Workspace, params: Params) -> None:
+    first = outs(evaluated)
+    evaluate(params, evaluated)
+    assert outs(evaluated) == first
 
 
-def test_the_report_holds_no_path_of_this_machine(workspace: Workspace) -> None:
-    html = workspace.report.read_text()
-    assert str(workspace.root) not in html
+def test_the_report_holds_no_path_of_this_machine(evaluated: Workspace) -> None:
+    html = evaluated.report.read_text()
+    assert str(evaluated.root) not in html
     assert str(Path.cwd()) not in html
 
 
-def test_too_few_samples_are_a_users_error_that_leaves_the_outs_alone(workspace: Workspace) -> None:
-    first, images, labels = outs(workspace), np.load(workspace.sampled_images), np.load(workspace.sampled_labels)
+def test_too_few_samples_are_a_users_error_that_leaves_the_outs_alone(evaluated: Workspace, params: Params) -> None:
+    first, images, labels = outs(evaluated), np.load(evaluated.sampled_images), np.load(evaluated.sampled_labels)
     try:
-        np.save(workspace.sampled_images, images[:3])
-        np.save(workspace.sampled_labels, labels[:3])
+        np.save(evaluated.sampled_images, images[:3])
+        np.save(evaluated.sampled_labels, labels[:3])
         with pytest.raises(UserError, match=r"holds 3 images; with these params\.yaml: evaluate scoring needs 4"):
-            evaluate(PARAMS, workspace)
+            evaluate(params, evaluated)
     finally:
-        np.save(workspace.sampled_images, images)
-        np.save(workspace.sampled_labels, labels)
-    assert outs(workspace) == first
+        np.save(evaluated.sampled_images, images)
+        np.save(evaluated.sampled_labels, labels)
+    assert outs(evaluated) == first
 
 
-def test_data_without_classes_is_scored_by_an_untrained_extractor(tmp_path: Path) -> None:
-    made = Workspace.at(tmp_path)
-    for stage in (prepare, clean, split):
-        stage(PARAMS, made)
+def test_a_test_set_too_small_for_the_neighbours_is_a_users_error_too(evaluated: Workspace, params: Params) -> None:
+    first = outs(evaluated)
+    evaluation = params.evaluate.model_copy(update={"neighbours": 180})
+    with pytest.raises(
+        UserError, match=r"the split test holds 180 images, .*evaluate\.neighbours 180 needs at least 181"
+    ):
+        evaluate(params.model_copy(update={"evaluate": evaluation}), evaluated)
+    assert outs(evaluated) == first
+
+
+def test_data_without_classes_is_scored_by_an_untrained_extractor(own_workspace: Workspace, params: Params) -> None:
+    made = own_workspace
     card = json.loads(made.card.read_text()) | {"classes": [], "class_counts": {}}
     made.card.write_text(json.dumps(card))
-    assert "accuracy" not in reference(PARAMS, made)
-    metrics = evaluate(PARAMS, with_samples(made, PARAMS, 200))
+    assert "accuracy" not in reference(params, made)
+    metrics = evaluate(params, with_samples(made, params, 200))
     assert metrics["utility"] is None
     assert metrics["protocol"]["utility"] == "none: the data has no classes"
     assert metrics["fidelity"]["fd"] < 3 * metrics["fidelity"]["fd_floor"]

@@ -18,34 +18,7 @@ from stages.clean import clean
 from stages.prepare import prepare
 from stages.reference import reference
 from stages.split import split
-from tests.data.planted import contents, params_with
-
-PARAMS = params_with(
-    prepare__source="digits",
-    split__val_share=0.1,
-    split__test_share=0.1,
-    reference__width=16,
-    reference__features=16,
-    reference__steps=150,
-    reference__batch_size=64,
-    reference__lr=0.008,
-    runtime__device="cpu",
-    runtime__threads=1,
-)
-
-
-def digits_workspace(root: Path, params: Params = PARAMS) -> Workspace:
-    workspace = Workspace.at(root)
-    for stage in (prepare, clean, split):
-        stage(params, workspace)
-    return workspace
-
-
-@pytest.fixture(scope="module")
-def workspace(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
-    made = digits_workspace(tmp_path_factory.mktemp("digits"))
-    reference(PARAMS, made)
-    return made
+from tests.data.planted import contents, image_file, params_with
 
 
 def test_it_leaves_a_classifier_and_the_features_of_every_real_split(workspace: Workspace) -> None:
@@ -65,21 +38,22 @@ def test_its_metrics_are_the_accuracies_that_the_classifier_has(workspace: Works
     assert np.mean(recalls) == pytest.approx(metrics["accuracy"]["test"], abs=1e-5)
 
 
-def test_a_second_run_writes_the_same_bytes(workspace: Workspace) -> None:
+def test_a_second_run_writes_the_same_bytes(workspace: Workspace, params: Params) -> None:
     first, metrics = contents(workspace.reference), workspace.metrics("reference").read_bytes()
-    reference(PARAMS, workspace)
+    reference(params, workspace)
     assert contents(workspace.reference) == first
     assert workspace.metrics("reference").read_bytes() == metrics
 
 
-def test_the_classifier_does_not_depend_on_images_held_out(tmp_path: Path, workspace: Workspace) -> None:
-    other = digits_workspace(tmp_path)
-    images, parts = np.load(other.examples), read_table(other.split, SPLIT)["split"].to_numpy()
+def test_the_classifier_does_not_depend_on_images_held_out(
+    own_workspace: Workspace, workspace: Workspace, params: Params
+) -> None:
+    images, parts = np.load(own_workspace.examples), read_table(own_workspace.split, SPLIT)["split"].to_numpy()
     images[parts != "train"] = 255 - images[parts != "train"]
-    np.save(other.examples, images)
-    reference(PARAMS, other)
+    np.save(own_workspace.examples, images)
+    reference(params, own_workspace)
     name = "classifier.safetensors"
-    assert (other.reference / name).read_bytes() == (workspace.reference / name).read_bytes()
+    assert (own_workspace.reference / name).read_bytes() == (workspace.reference / name).read_bytes()
 
 
 def test_a_missing_or_broken_reference_is_a_users_error(tmp_path: Path, workspace: Workspace) -> None:
@@ -90,3 +64,16 @@ def test_a_missing_or_broken_reference_is_a_users_error(tmp_path: Path, workspac
     (tmp_path / "features.safetensors").write_bytes(b"\x00" * 40)
     with pytest.raises(UserError, match=r"features\.safetensors can't be read"):
         read_reference(tmp_path, torch.device("cpu"))
+
+
+def test_splits_too_small_to_score_are_refused_before_anything_is_trained(tmp_path: Path) -> None:
+    """Two classes of ten images: a valid data set, but with four test images."""
+    for i in range(20):
+        image_file(tmp_path / "raw" / "ab"[i % 2] / f"{i}.png", i)
+    made, few = Workspace.at(tmp_path), params_with(evaluate__neighbours=4, runtime__device="cpu", runtime__threads=1)
+    for stage in (prepare, clean, split):
+        stage(few, made)
+    with pytest.raises(UserError, match=r"the split test holds 4 images, .*evaluate\.neighbours 4 needs at least 5"):
+        reference(few, made)
+    assert not made.reference.exists()
+    assert not made.metrics("reference").exists()

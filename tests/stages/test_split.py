@@ -1,4 +1,5 @@
 import json
+import pickle
 from collections import Counter
 from pathlib import Path
 
@@ -116,6 +117,30 @@ def test_tables_that_do_not_fit_are_refused_in_one_line(tmp_path: Path) -> None:
     assert "manifest.parquet is not the table it should be" in refusal()
     workspace.manifest.unlink()
     assert "manifest.parquet is missing" in refusal()
+
+
+def test_a_store_of_examples_that_is_no_array_of_images_is_refused_in_one_line(tmp_path: Path) -> None:
+    workspace = pipeline(two_classes(tmp_path), params_with())
+
+    def refusal() -> str:
+        with pytest.raises(UserError) as caught:
+            load_split(workspace, "train")
+        assert "\n" not in str(caught.value)
+        return str(caught.value)
+
+    whole = workspace.examples.read_bytes()
+    for content in (b"", b"garbage", whole[:20], whole[:-1], pickle.dumps([1]), b"PK\x03\x04 an archive"):
+        workspace.examples.write_bytes(content)
+        assert "examples.npy can't be read as an array" in refusal()
+        assert "run dvc repro clean" in refusal()
+    np.save(workspace.examples, np.array([{}] * 20, object), allow_pickle=True)
+    assert "examples.npy can't be read as an array" in refusal()
+    np.save(workspace.examples, np.zeros((20, 3, 12, 12)))
+    assert "examples.npy holds float64 of 4 dimensions, not images: uint8 of 4 dimensions" in refusal()
+    np.save(workspace.examples, np.zeros(20, np.uint8))
+    assert "examples.npy holds uint8 of 1 dimensions" in refusal()
+    workspace.examples.unlink()
+    assert "examples.npy is missing; run the stage clean first" in refusal()
 
 
 def test_a_class_that_is_too_small_leaves_the_earlier_split(tmp_path: Path) -> None:

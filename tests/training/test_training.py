@@ -11,11 +11,12 @@ from torch import nn
 
 from rediffuse.data.dataset import Examples
 from rediffuse.diffusion import DenoisingLoss, Edm, LogNormal, NetworkDenoiser
-from rediffuse.errors import TryAgainError
+from rediffuse.errors import TryAgainError, UserError
 from rediffuse.model import Model
 from rediffuse.networks import Condition, Unet
 from rediffuse.params import RuntimeParams, TrainParams, load_params
 from rediffuse.randomness import seeded_global
+from rediffuse.runtime import start
 from rediffuse.training import ema
 from rediffuse.training.batches import Batches
 from rediffuse.training.checkpoint import CheckpointFolder
@@ -37,13 +38,15 @@ def runtime_params(**changes: object) -> RuntimeParams:
     return PARAMS.runtime.model_copy(update={"checkpoint_every": 4, "preview_every": 0, "progress": False} | changes)
 
 
-def model(dropout: float = 0.0) -> Model:
+def model(dropout: float = 0.0, device: torch.device = CPU) -> Model:
     process = Edm()
     with seeded_global(0, "weights"):
         network = Unet((1, 8, 8), 3, width=8, multipliers=(1, 1), head_channels=4, groups=2, dropout=dropout)
     return Model(
         description={"classes": ["a", "b", "c"], "shape": [1, 8, 8]},
-        denoiser=NetworkDenoiser(network, process, "edm", 0.7),
+        denoiser=NetworkDenoiser(network, process, "edm", 0.7, torch.bfloat16 if device.type == "cuda" else None).to(
+            device
+        ),
         loss=DenoisingLoss(process=process, prediction="edm", sigma_data=0.7),
         noise_levels=LogNormal(process),
     )
@@ -77,24 +80,33 @@ class Recorder:
         self.images.append(name)
 
 
-def run_fit(folder: Path, *, params: TrainParams | None = None, runtime: RuntimeParams | None = None, log=None, **more):
+def run_fit(
+    folder: Path,
+    *,
+    params: TrainParams | None = None,
+    runtime: RuntimeParams | None = None,
+    log=None,
+    preview=lambda denoiser: b"png",
+    device: torch.device = CPU,
+    **more,
+):
     return fit(
-        model(**more),
+        model(device=device, **more),
         examples(),
         examples(6),
         params=params or train_params(),
         runtime=runtime or runtime_params(),
         seed=0,
-        device=CPU,
+        device=device,
         checkpoints=CheckpointFolder(folder),
         log=log or Recorder(),
-        preview=lambda denoiser: b"png",
+        preview=preview,
     )
 
 
 def weights(state: TrainingState) -> bytes:
     modules = (state.denoiser, state.average)
-    return b"".join(tensor.numpy().tobytes() for module in modules for tensor in module.state_dict().values())
+    return b"".join(tensor.cpu().numpy().tobytes() for module in modules for tensor in module.state_dict().values())
 
 
 class KilledError(Exception):
@@ -146,9 +158,103 @@ def test_intervals_of_the_runtime_change_no_byte(tmp_path: Path, changes: dict[s
 
 
 def test_previews_show_the_raw_and_the_averaged_weights(tmp_path: Path):
-    log = Recorder()
-    run_fit(tmp_path, log=log, runtime=runtime_params(preview_every=6))
+    log, shown = Recorder(), []
+    state, _ = run_fit(
+        tmp_path,
+        log=log,
+        runtime=runtime_params(preview_every=6),
+        preview=lambda denoiser: shown.append((denoiser, denoiser.training)) or b"png",
+    )
     assert log.images == [f"step-{step:07d}-{name}.png" for step in (6, 12) for name in ("raw", "ema")]
+    assert shown == [(state.denoiser, False), (state.average, False)] * 2
+    # And training goes on in the mode it was in.
+    assert state.denoiser.training
+
+
+def test_validation_is_of_the_raw_and_of_the_averaged_weights(tmp_path: Path):
+    state, curves = run_fit(tmp_path)
+    split, ours = examples(6), model()
+    for name, denoiser in (("val_loss", state.denoiser.eval()), ("val_loss_ema", state.average)):
+        again = validation_loss(denoiser, ours.loss, ours.noise_levels, split.images, split.labels, seed=0, device=CPU)
+        assert curves.validation[-1][name] == again
+    assert curves.validation[-1]["val_loss"] != curves.validation[-1]["val_loss_ema"]
+
+
+def test_the_learning_rate_of_each_step_is_the_schedules(tmp_path: Path):
+    params = train_params(steps=12, schedule="cosine", warmup_share=0.5, lr=1e-3, log_every=1)
+    state, curves = run_fit(tmp_path, params=params)
+    expected = [1e-3 * SCHEDULES["cosine"](step, 12, 0.5) for step in range(12)]
+    assert [row["lr"] for row in curves.training] == expected
+    assert state.optimizer.param_groups[0]["lr"] == expected[-1]
+
+
+def gradient_norms(**changes: object) -> list[float]:
+    """The norm of the gradient that the optimizer sees in each step."""
+    params, ours, norms = train_params(**changes), model(), []
+    state = TrainingState.new(ours.denoiser, params)
+    state.optimizer.register_step_pre_hook(
+        lambda *_: norms.append(float(nn.utils.get_total_norm([p.grad for p in ours.denoiser.parameters()])))
+    )
+    batches = Batches(examples().images, examples().labels, seed=0, batch_size=8, microbatch=4, device=CPU)
+    for _ in train(state, loss=ours.loss, noise_levels=ours.noise_levels, batches=batches, params=params, seed=0):
+        pass
+    return norms
+
+
+def test_gradients_are_clipped_to_the_norm_asked_for():
+    assert max(gradient_norms(grad_clip=1e6)) > 0.05
+    assert max(gradient_norms(grad_clip=0.05)) == pytest.approx(0.05, rel=1e-4)
+
+
+@pytest.mark.parametrize(("flip", "share"), [(False, 0.0), (True, 0.5)])
+def test_half_of_the_images_are_mirrored_when_asked(flip: bool, share: float):
+    params = train_params(steps=40, batch_size=8, microbatch=8, horizontal_flip=flip)
+    ours = model()
+    # Dark on the left, bright on the right.
+    ramp = np.tile(np.linspace(0, 255, 8).astype(np.uint8), (20, 1, 8, 1))
+    batches = Batches(ramp, examples().labels, seed=0, batch_size=8, microbatch=8, device=CPU)
+    mirrored = []
+
+    class Watching(DenoisingLoss):
+        def __call__(self, denoiser, x0, condition, noise, t):
+            mirrored.extend((x0[..., 0] > x0[..., -1]).flatten(1).all(1).tolist())
+            return super().__call__(denoiser, x0, condition, noise, t)
+
+    loss = Watching(process=Edm(), prediction="edm", sigma_data=0.7)
+    state = TrainingState.new(ours.denoiser, params)
+    for _ in train(state, loss=loss, noise_levels=ours.noise_levels, batches=batches, params=params, seed=0):
+        pass
+    assert sum(mirrored) / len(mirrored) == pytest.approx(share, abs=0.09 if flip else 0)
+
+
+def test_a_loss_that_is_no_number_stops_and_leaves_the_last_good_checkpoint(tmp_path: Path):
+    class Breaking(Recorder):
+        """Breaks the weights after the first checkpoint."""
+
+        def log_curve(self, rows) -> None:
+            super().log_curve(rows)
+            nn.init.constant_(broken.denoiser.network.stem.weight, float("nan"))
+
+    broken = model()
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(UserError, match=r"the loss is nan at step 5"):
+        patch.setitem(globals(), "model", lambda **_: broken)
+        run_fit(tmp_path, log=Breaking())
+    state = fresh()
+    CheckpointFolder(tmp_path).load(state)
+    assert state.step == 4
+    assert all(tensor.isfinite().all() for tensor in state.denoiser.state_dict().values())
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_a_training_on_cuda_repeats_and_resumes_to_the_same_bytes(tmp_path: Path):
+    device = start(runtime_params(device="cuda"))
+    whole, _ = run_fit(tmp_path / "whole", device=device)
+    again, _ = run_fit(tmp_path / "again", device=device)
+    with pytest.raises(KilledError):
+        run_fit(tmp_path / "killed", log=Killer(1), device=device)
+    resumed, _ = run_fit(tmp_path / "killed", device=device)
+    assert weights(whole) == weights(again) == weights(resumed)
 
 
 def test_curves_have_a_point_each_interval_and_one_at_the_end(tmp_path: Path):
@@ -375,6 +481,32 @@ def test_a_broken_checkpoint_is_as_none(tmp_path: Path, content: bytes):
     state = fresh()
     assert checkpoints.load(state) is None
     assert state.step == 0
+
+
+def test_the_older_checkpoint_stays_when_the_new_one_does_not_read_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    saved(tmp_path, step=3)
+    rename = Path.replace
+
+    def spoil(self: Path, target: Path) -> Path:
+        """A disk that gives back other bytes than it was given, under the name of the right ones."""
+        if Path(target).name.startswith("step-"):
+            self.write_bytes(b"other bytes")
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "replace", spoil)
+    checkpoints, _ = saved(tmp_path, step=5)
+    state = fresh()
+    checkpoints.load(state)
+    assert state.step == 3
+
+
+def test_what_a_killed_write_left_is_swept_when_the_folder_is_locked(tmp_path: Path):
+    checkpoints, _ = saved(tmp_path)
+    (tmp_path / ".123.next.safetensors").write_bytes(b"half")
+    with checkpoints.locked():
+        assert [path.name[:5] for path in tmp_path.glob("*.safetensors")] == ["step-"]
 
 
 def test_one_checkpoint_is_kept_and_none_when_all_is_done(tmp_path: Path):

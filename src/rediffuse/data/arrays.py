@@ -8,6 +8,8 @@ from typing import Self
 
 import numpy as np
 
+from rediffuse.errors import UserError
+
 
 class ArrayWriter:
     """Write uint8 examples of one shape one after the other; the file holds the bytes that `np.save` would write.
@@ -65,3 +67,23 @@ class ArrayWriter:
         self._file.seek(0)
         header = {"descr": "|u1", "fortran_order": False, "shape": (self.count, *self.shape)}
         np.lib.format.write_array_header_1_0(self._file, header)
+
+
+def map_examples(path: Path) -> np.ndarray:
+    """The examples in a file that `ArrayWriter` wrote, N×C×H×W, as a read-only memory map.
+
+    Raises:
+        UserError: the file is missing or holds something else.
+    """
+    try:
+        # Not np.load: that opens archives too.
+        examples = np.lib.format.open_memmap(path, mode="r")
+    except FileNotFoundError:
+        raise UserError(f"{path} is missing; run the stage clean first") from None
+    except (OSError, ValueError) as error:
+        reason = " ".join(str(error).split())
+        raise UserError(f"{path} can't be read as an array ({reason}); run dvc repro clean") from None
+    if examples.dtype != np.uint8 or examples.ndim != 4:
+        found = f"{examples.dtype} of {examples.ndim} dimensions"
+        raise UserError(f"{path} holds {found}, not images: uint8 of 4 dimensions; run dvc repro clean")
+    return examples

@@ -58,8 +58,8 @@ def clean(workspace: Workspace, *, size: int | None, channels: int | None, max_r
         found, kept, rejected, and the rejected by reason.
 
     Raises:
-        UserError: too many rows are rejected, none is kept, a class keeps none, there is no size to choose, or a
-            shard is damaged.
+        UserError: too many rows are rejected, none is kept, a class or the source's own train or test set keeps none,
+            there is no size to choose, or a shard is damaged.
     """
     source = read_manifest(workspace.prepared)
     check_shards(workspace.prepared, source)
@@ -190,12 +190,26 @@ def _check(
             f"(the first is {first.row.origin!r}: {first.detail}); "
             f"allowed is a share of clean.max_rejected_share ({max_rejected_share}), and one image has to stay"
         )
-    left = {one.row.label for one in kept}
+    labels, parts = {one.row.label for one in kept}, {one.row.split for one in kept}
     for label, name in enumerate(classes):
-        if label not in left:
-            lost = Counter(rejection.reason for rejection in rejections if rejection.row.label == label)
-            why = ", ".join(f"{times} {reason}" for reason, times in sorted(lost.items())) or "it has none"
+        if label not in labels:
+            why = _lost(rejection for rejection in rejections if rejection.row.label == label)
             raise UserError(f"the class {name!r} is left without images ({why}); each class needs at least one")
+    # Without this, later stages would take the source for one without a test set, and cut another from what is left.
+    given = parts | {rejection.row.split for rejection in rejections} != {None}
+    for part in ("train", "test"):
+        if given and part not in parts:
+            why = _lost(rejection for rejection in rejections if rejection.row.split == part)
+            raise UserError(
+                f"the source's own {part} set is left without images ({why}); it needs at least one image, "
+                "or has to be left out as a whole"
+            )
+
+
+def _lost(rejections: Iterable[_Rejection]) -> str:
+    """How many were rejected for which reason."""
+    reasons = Counter(rejection.reason for rejection in rejections)
+    return ", ".join(f"{times} {reason}" for reason, times in sorted(reasons.items())) or "it has none"
 
 
 def _manifest_row(one: _Seen) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from typing import Literal
 
 import numpy as np
 
+from rediffuse.data.arrays import map_examples
 from rediffuse.data.manifest import MANIFEST, SPLIT, read_table
 from rediffuse.errors import UserError
 from rediffuse.workspace import Workspace
@@ -32,12 +33,10 @@ def load_split(workspace: Workspace, split: Literal["train", "val", "test"]) -> 
     """The examples of one split; its images are copied out of the memory-mapped store.
 
     Raises:
-        UserError: a file of `clean` or `split` is missing, breaks its schema, or was not made with the others.
+        UserError: a file of `clean` or `split` is missing, damaged, breaks its schema, or was not made with the others.
     """
     manifest, assigned = read_table(workspace.manifest, MANIFEST), read_table(workspace.split, SPLIT)
-    if not workspace.examples.is_file():
-        raise UserError(f"{workspace.examples} is missing; run the stage clean first")
-    images = np.load(workspace.examples, mmap_mode="r")
+    images = map_examples(workspace.examples)
     if len(images) != len(manifest) or not manifest["id"].equals(assigned["id"]):
         raise UserError(
             f"{workspace.examples} ({len(images)} examples), {workspace.manifest.name} ({len(manifest)}) and "

@@ -10,12 +10,12 @@ import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from pydantic import TypeAdapter, ValidationError
 
 from rediffuse import files
 from rediffuse.data.sources.source import Row, Source
@@ -26,13 +26,22 @@ _ROW_GROUP = 256
 
 
 @dataclass(frozen=True, kw_only=True)
+class Shard:
+    """One file of a folder of shards, as the manifest lists it."""
+
+    file: str
+    rows: int
+    sha256: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Prepared:
     """What manifest.json says of a folder of shards."""
 
     rows: int
     classes: tuple[str, ...]
     source: str
-    shards: tuple[dict[str, Any], ...]  # file, rows, sha256
+    shards: tuple[Shard, ...]
 
 
 def write_shards(source: Source, folder: Path, shard_rows: int) -> Prepared:
@@ -43,7 +52,7 @@ def write_shards(source: Source, folder: Path, shard_rows: int) -> Prepared:
     """
     with _replacing_folder(folder) as temporary:
         schema = _schema(source.classes)
-        shards: list[dict[str, Any]] = []
+        shards: list[Shard] = []
         rows = iter(source)
         for number in itertools.count():
             first = next(rows, None)
@@ -51,16 +60,16 @@ def write_shards(source: Source, folder: Path, shard_rows: int) -> Prepared:
                 break
             path = temporary / f"shard-{number:05d}.parquet"
             count = _write_shard(path, itertools.chain([first], itertools.islice(rows, shard_rows - 1)), schema)
-            shards.append({"file": path.name, "rows": count, "sha256": files.sha256(path)})
+            shards.append(Shard(file=path.name, rows=count, sha256=files.sha256(path)))
         if not shards:
             raise UserError(f"prepare.source: {source.name} holds no images at all; at least one is needed")
         prepared = Prepared(
-            rows=sum(shard["rows"] for shard in shards),
+            rows=sum(shard.rows for shard in shards),
             classes=source.classes,
             source=source.name,
             shards=tuple(shards),
         )
-        files.write_json(temporary / "manifest.json", vars(prepared))
+        files.write_json(temporary / "manifest.json", asdict(prepared))
     return prepared
 
 
@@ -68,18 +77,20 @@ def read_manifest(folder: Path) -> Prepared:
     """The manifest of a folder of shards.
 
     Raises:
-        UserError: there is none.
+        UserError: there is none, or it is damaged.
     """
+    path = folder / "manifest.json"
     try:
-        content = files.read_json(folder / "manifest.json")
+        return TypeAdapter(Prepared).validate_json(path.read_bytes(), strict=True)
     except FileNotFoundError:
-        raise UserError(f"{folder / 'manifest.json'} is missing; run the stage prepare first") from None
-    return Prepared(
-        rows=content["rows"],
-        classes=tuple(content["classes"]),
-        source=content["source"],
-        shards=tuple(content["shards"]),
-    )
+        raise UserError(f"{path} is missing; run the stage prepare first") from None
+    except ValidationError as error:
+        fault = error.errors(include_url=False)[0]
+        where = ".".join(map(str, fault["loc"]))
+        raise UserError(
+            f"{path} is not a manifest of shards ({': '.join(filter(None, (where, fault['msg'])))}); "
+            "run dvc repro prepare"
+        ) from None
 
 
 def check_shards(folder: Path, prepared: Prepared) -> None:
@@ -89,16 +100,16 @@ def check_shards(folder: Path, prepared: Prepared) -> None:
         UserError: a shard is missing or holds other bytes.
     """
     for shard in prepared.shards:
-        path = folder / shard["file"]
-        if not path.is_file() or files.sha256(path) != shard["sha256"]:
+        path = folder / shard.file
+        if not path.is_file() or files.sha256(path) != shard.sha256:
             state = "damaged" if path.is_file() else "missing"
-            raise UserError(f"{path} is {state}: its SHA-256 has to be {shard['sha256']}; run the stage prepare again")
+            raise UserError(f"{path} is {state}: its SHA-256 has to be {shard.sha256}; run the stage prepare again")
 
 
 def read_rows(folder: Path) -> Iterator[Row]:
     """All rows of a folder of shards in their order, a row group in memory at a time."""
     for shard in read_manifest(folder).shards:
-        with pq.ParquetFile(folder / shard["file"]) as file:
+        with pq.ParquetFile(folder / shard.file) as file:
             for batch in file.iter_batches(batch_size=_ROW_GROUP):
                 for values in batch.to_pylist():
                     yield Row(content=values.pop("image")["bytes"], **values)

@@ -9,7 +9,7 @@ A new process is a class like the two below and a line in PROCESSES.
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import torch
 from torch import Tensor
@@ -26,6 +26,21 @@ class Process(Protocol):
     @property
     def t_max(self) -> float:
         """The time of the prior, N(0, sigma(t_max)²)."""
+        ...
+
+    @property
+    def steps(self) -> int | None:
+        """How many whole times there are between data and prior; None where time is continuous."""
+        ...
+
+    @property
+    def usual_noise_levels(self) -> str:
+        """The distribution of training times its authors use, a key of NOISE_LEVELS."""
+        ...
+
+    @property
+    def usual_grid(self) -> str:
+        """The times its authors sample at, a key of GRIDS."""
         ...
 
     def alpha(self, t: Tensor) -> Tensor:
@@ -71,6 +86,9 @@ class Edm:
 
     sigma_min: float = 0.002
     sigma_max: float = 80.0
+    steps: ClassVar[None] = None
+    usual_noise_levels: ClassVar[str] = "lognormal"
+    usual_grid: ClassVar[str] = "karras"
 
     @property
     def t_min(self) -> float:
@@ -110,6 +128,8 @@ class Ddpm:
     steps: int = 1000
     beta_start: float = 1e-4
     beta_end: float = 0.02
+    usual_noise_levels: ClassVar[str] = "uniform"
+    usual_grid: ClassVar[str] = "uniform"
 
     @property
     def t_min(self) -> float:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from rediffuse.errors import UserError
 from rediffuse.evaluation.features import Features
 from rediffuse.evaluation.fidelity import (
     Gaussian,
@@ -29,17 +30,17 @@ class FidelitySettings:
     """What the scores depend on beside the features.
 
     Args:
+        seed: key of the subsets' draw.
         neighbours: k of the manifolds behind precision and recall.
         manifold_points: real training images that make the real manifold, drawn by key where there are more.
         kid_subsets, kid_subset_size: subsets KID is averaged over, and images in each.
-        seed: key of the subsets' draw.
     """
 
+    seed: int
     neighbours: int
     manifold_points: int
     kid_subsets: int
     kid_subset_size: int
-    seed: int
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,31 @@ class Fidelity:
     scores: dict[str, float]
     images: int
     folds: int
+
+
+def least_images(neighbours: int) -> int:
+    """Images a set needs to be scored: a k-th neighbour for each (k = `neighbours`), and two for a covariance."""
+    return max(neighbours + 1, 2)
+
+
+def check_splits(train: int, test: int, neighbours: int) -> None:
+    """Refuse real splits that are too small to score anything against.
+
+    Args:
+        train, test: images in each.
+        neighbours: `evaluate.neighbours`.
+
+    Raises:
+        UserError: one of them holds fewer than `least_images(neighbours)`.
+    """
+    least = least_images(neighbours)
+    split, count = min(("train", train), ("test", test), key=lambda pair: pair[1])
+    if count < least:
+        lower = f"lower evaluate.neighbours to at most {count - 1}, or " if count > 1 else ""
+        raise UserError(
+            f"the split {split} holds {count} image{'s' * (count != 1)}, but scoring with evaluate.neighbours "
+            f"{neighbours} needs at least {least}; {lower}bring more images for {split}"
+        )
 
 
 def score_fidelity(train: Features, test: Features, generated: Features, settings: FidelitySettings) -> Fidelity:

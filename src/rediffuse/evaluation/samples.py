@@ -35,12 +35,17 @@ def read_samples(images: Path, labels: Path, shape: tuple[int, int, int], least:
     arrays = []
     for path in (images, labels):
         try:
-            arrays.append(np.load(path, allow_pickle=False))
+            # Not np.load: that opens archives too.
+            with path.open("rb") as file:
+                arrays.append(np.lib.format.read_array(file, allow_pickle=False))
         except (OSError, ValueError) as error:
-            raise UserError(f"{path} can't be read: {error}; run the stage sample first") from None
+            reason = " ".join(str(error).split())
+            raise UserError(f"{path} can't be read: {reason}; run the stage sample first") from None
     pixels, asked = arrays
     if pixels.dtype != np.uint8 or pixels.shape[1:] != shape:
         raise UserError(f"{images} holds {pixels.dtype} {pixels.shape[1:]}, but the real images are uint8 {shape}")
+    if asked.dtype.kind not in "iu":
+        raise UserError(f"{labels} holds {asked.dtype}, not whole numbers; run the stage sample again")
     if asked.shape != (len(pixels),):
         raise UserError(f"{labels} has shape {asked.shape}, but {images.name} holds {len(pixels)} images")
     if len(pixels) < least:

@@ -21,11 +21,10 @@ def uniform(process: Process, steps: int) -> Tensor:
         ValueError: a process of whole steps has fewer of them.
     """
     times = process.t_max * torch.arange(steps, -1, -1, dtype=torch.float64) / steps
-    whole = getattr(process, "steps", None)
-    if whole is None:
+    if process.steps is None:
         return times
-    if steps > whole:
-        raise ValueError(f"{steps} steps of a process that has {whole}")
+    if steps > process.steps:
+        raise ValueError(f"{steps} steps of a process that has {process.steps}")
     return times.round()
 
 

@@ -50,6 +50,9 @@ class CheckpointFolder:
                 raise TryAgainError(
                     f"another process is training this very run (it holds {self.path / 'lock'}); wait for it or stop it"
                 ) from None
+            # What a kill inside a write left behind is nobody's now.
+            for path in self.path.glob(".*.next.safetensors"):
+                path.unlink()
             yield
 
     def save(self, state: TrainingState, record: Mapping[str, Any]) -> None:

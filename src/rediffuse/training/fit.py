@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,6 +13,7 @@ from tqdm import tqdm
 
 from rediffuse.data.dataset import Examples
 from rediffuse.diffusion import NetworkDenoiser
+from rediffuse.errors import UserError
 from rediffuse.model import Model
 from rediffuse.params import RuntimeParams, TrainParams
 from rediffuse.training.batches import Batches
@@ -124,7 +126,7 @@ def fit(
         window += result.loss
         bar.update(params.batch_size)
         if due(result.step, params.log_every, params.steps):
-            _record_loss(curves, result, float(window))
+            _record_loss(curves, result, _finite(window, result.step))
             window.zero_()
             bar.set_postfix(loss=f"{curves.training[-1]['loss']:.4f}")
         if due(result.step, params.validate_every, params.steps):
@@ -137,7 +139,7 @@ def fit(
                 log.log_image(f"step-{result.step:07d}-{name}.png", preview(denoiser))
             state.denoiser.train()
         if due(result.step, runtime.checkpoint_every, params.steps):
-            curves.window = float(window)
+            curves.window = _finite(window, result.step)
             checkpoints.save(
                 state, {"training": curves.training, "validation": curves.validation, "window": curves.window}
             )
@@ -148,6 +150,17 @@ def fit(
             timed_step, timed_at = result.step, now
     bar.close()
     return state, curves
+
+
+def _finite(window: torch.Tensor, step: int) -> float:
+    """The sum of losses since the last row; a checkpoint is never written once it is no number."""
+    total = float(window)
+    if not math.isfinite(total):
+        raise UserError(
+            f"the loss is {total} at step {step} or shortly before; the checkpoint before it is kept. "
+            "A lower train.lr or train.grad_clip may help"
+        )
+    return total
 
 
 def due(step: int, every: int, last: int) -> bool:

@@ -1,18 +1,10 @@
-"""Tables that `dvc plots` draws, as CSV: the same bytes for the same numbers."""
+"""Which class is taken for which, as a table that `dvc plots` draws."""
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-
-from rediffuse import files
-
-
-def write_table(path: Path, table: pd.DataFrame) -> None:
-    """Replace `path` by the table, numbers at six significant digits."""
-    files.write_bytes(path, table.to_csv(index=False, float_format="%.6g", lineterminator="\n").encode())
 
 
 def confusion_table(confusion: NDArray[np.int64], names: Sequence[str]) -> pd.DataFrame:

@@ -1,15 +1,12 @@
-"""Samples that don't fit are a user's error; tables are what DVC draws."""
+"""Samples that don't fit are a user's error."""
 
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
 
 from rediffuse.errors import UserError
-from rediffuse.evaluation.rounding import rounded
 from rediffuse.evaluation.samples import read_samples
-from rediffuse.evaluation.tables import confusion_table, write_table
 
 
 def test_samples_are_read_as_they_were_written(tmp_path: Path) -> None:
@@ -29,6 +26,7 @@ def test_samples_are_read_as_they_were_written(tmp_path: Path) -> None:
         (np.zeros((5, 1, 4, 4), np.uint8), np.zeros(4, np.int64), "holds 5 images"),
         (np.zeros((3, 1, 4, 4), np.uint8), np.zeros(3, np.int64), "holds 3 images.*needs 4"),
         (np.zeros((3, 1, 4, 4), np.uint8), None, "can't be read"),
+        (np.zeros((4, 1, 4, 4), np.uint8), np.zeros(4), "holds float64, not whole numbers"),
         (np.array([{}], object), np.zeros(1, np.int64), "can't be read"),
     ],
 )
@@ -40,20 +38,11 @@ def test_samples_that_do_not_fit_are_refused(tmp_path: Path, images, labels, mes
         read_samples(tmp_path / "images.npy", tmp_path / "labels.npy", (1, 4, 4), least=4)
 
 
-def test_the_confusion_table_has_a_row_an_image(tmp_path: Path) -> None:
-    table = confusion_table(np.array([[2, 1], [0, 3]]), ("cat", "dog"))
-    assert pd.crosstab(table["actual"], table["predicted"]).to_numpy().tolist() == [[2, 1], [0, 3]]
-    write_table(tmp_path / "confusion.csv", table)
-    assert (tmp_path / "confusion.csv").read_bytes().startswith(b"actual,predicted\ncat,cat\ncat,cat\ncat,dog\n")
-
-
-def test_tables_keep_six_digits(tmp_path: Path) -> None:
-    write_table(tmp_path / "t.csv", pd.DataFrame({"step": [1], "loss": [1 / 3]}))
-    assert (tmp_path / "t.csv").read_bytes() == b"step,loss\n1,0.333333\n"
-
-
-def test_numbers_are_rounded_however_deep() -> None:
-    assert rounded({"a": [1 / 3, {"b": (123456789.0, 7)}], "c": "x"}) == {
-        "a": [0.333333, {"b": [123457000.0, 7]}],
-        "c": "x",
-    }
+@pytest.mark.parametrize(
+    "content", [b"", b"no array", b"\x93NUMPY\x01\x00\x10\x00{'descr': '|u1'", b"PK\x03\x04 an archive"]
+)
+def test_a_file_that_is_no_array_is_refused_in_one_line(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "images.npy").write_bytes(content)
+    np.save(tmp_path / "labels.npy", np.zeros(4, np.int64))
+    with pytest.raises(UserError, match=r"images\.npy can't be read: .*; run the stage sample first$"):
+        read_samples(tmp_path / "images.npy", tmp_path / "labels.npy", (1, 4, 4), least=4)

@@ -1,0 +1,102 @@
+"""All scores of one set of generated images, and the protocol they were made by: the content of metrics/evaluate.json.
+
+Two questions, two sections: `fidelity` asks whether the images follow the distribution of the real ones, `utility` what
+they are good for. Data without classes has no utility.
+"""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+
+from rediffuse.data.dataset import Examples
+from rediffuse.evaluation.features import Features, classify
+from rediffuse.evaluation.protocol import FidelitySettings, check_splits, score_fidelity
+from rediffuse.evaluation.recipe import Recipe
+from rediffuse.evaluation.reference import Reference
+from rediffuse.evaluation.samples import Samples
+from rediffuse.evaluation.utility import Agreement, classification_score, utility_metrics
+
+
+@dataclass(frozen=True, kw_only=True)
+class RealImages:
+    """The real splits, and the class names; none: unlabelled."""
+
+    train: Examples
+    val: Examples
+    test: Examples
+    classes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Scores:
+    """What `score` gives.
+
+    Args:
+        metrics: fidelity, utility (None without classes), n_samples and protocol, unrounded.
+        agreement: on real test images, of the classifier trained on generated ones; None without classes.
+    """
+
+    metrics: dict[str, Any]
+    agreement: Agreement | None
+
+
+def score(
+    samples: Samples,
+    generated: Features,
+    real: RealImages,
+    reference: Reference,
+    *,
+    settings: FidelitySettings,
+    recipe: Recipe,
+    device: torch.device,
+) -> Scores:
+    """Score generated images against real ones, and where there are classes train a classifier on them.
+
+    Args:
+        generated: of `samples`, by the classifier of `reference`.
+        reference: made of the splits of `real`.
+        recipe: the one that the classifier of `reference` was trained by.
+
+    Raises:
+        UserError: a real split is too small for `settings.neighbours`.
+    """
+    check_splits(len(real.train), len(real.test), settings.neighbours)
+    fidelity = score_fidelity(reference.features["train"], reference.features["test"], generated, settings)
+    protocol: dict[str, Any] = {
+        "images": fidelity.images,
+        "folds": fidelity.folds,
+        "reference": f"train ({len(real.train)} images)",
+        "floor": f"test ({len(real.test)} images)",
+        "extractor": reference.digest,
+        **asdict(settings),
+    }
+    utility, agreement = None, None
+    if real.classes:
+        cas = classification_score(
+            samples.images,
+            samples.labels,
+            pairs=len(real.train),
+            validation=(real.val.images, real.val.labels),
+            test=(real.test.images, real.test.labels),
+            shape=reference.classifier.shape,
+            recipe=recipe,
+            seed=settings.seed,
+            device=device,
+        )
+        seen = classify(reference.classifier, generated)
+        known = classify(reference.classifier, reference.features["test"])
+        utility = utility_metrics(
+            gan_test=Agreement.of(samples.labels, seen, len(real.classes)),
+            score=cas,
+            real=Agreement.of(real.test.labels, known, len(real.classes)),
+            names=real.classes,
+        )
+        protocol["cas_pairs"] = cas.trained_on
+        agreement = cas.test
+    else:
+        protocol["utility"] = "none: the data has no classes"
+    return Scores(
+        {"fidelity": fidelity.scores, "utility": utility, "n_samples": len(samples.images), "protocol": protocol},
+        agreement,
+    )

@@ -1,0 +1,47 @@
+"""The library part stands on torch alone."""
+
+import subprocess
+import sys
+
+# Everything that `pip install torch` does not bring.
+ABSENT = (
+    "dvc",
+    "matplotlib",
+    "mlflow",
+    "numpy",
+    "pandas",
+    "PIL",
+    "pyarrow",
+    "pydantic",
+    "safetensors",
+    "scipy",
+    "sklearn",
+    "torchvision",
+    "tqdm",
+    "yaml",
+)
+
+SAMPLE = """
+import sys
+sys.modules.update(dict.fromkeys({absent!r}))
+import torch
+from rediffuse.diffusion import Edm, NetworkDenoiser
+from rediffuse.networks import Unet
+from rediffuse.samplers import GRIDS, Heun, generate
+
+process = Edm()
+denoiser = NetworkDenoiser(Unet((3, 8, 8), classes=10).eval(), process, prediction="edm", sigma_data=0.5)
+(images,) = generate(
+    denoiser, process, Heun(), GRIDS["karras"](process, 3),
+    shape=(3, 8, 8), labels=[0, 1, 2], count=3, seed=0, batch_size=4, device=torch.device("cpu"),
+)
+assert images.shape == (3, 3, 8, 8)
+print("sampled")
+"""
+
+
+def test_networks_diffusion_and_samplers_work_with_torch_alone():
+    done = subprocess.run(
+        [sys.executable, "-c", SAMPLE.format(absent=ABSENT)], capture_output=True, text=True, check=False
+    )
+    assert done.stdout == "sampled\n", done.stderr
