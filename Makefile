@@ -35,6 +35,7 @@ scores: setup  ## the scores of the present model, and where to look
 	@python -m rediffuse.scores
 
 ui: setup  ## open MLflow on http://127.0.0.1:5000 (PORT=... for another port)
+	@test -n "$(MLFLOW_TRACKING_URI)" -o -f mlflow.db || { echo "there are no runs yet: make"; exit 1; }
 	MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false mlflow ui --workers 1 --port $(or $(PORT),5000) \
 		--backend-store-uri $(or $(MLFLOW_TRACKING_URI),sqlite:///mlflow.db)
 
