@@ -51,8 +51,6 @@ class Repository:
             "GIT_AUTHOR_EMAIL": "test@localhost",
             "GIT_COMMITTER_NAME": "test",
             "GIT_COMMITTER_EMAIL": "test@localhost",
-            # Two processes share two cores.
-            "OMP_WAIT_POLICY": "passive",
             **changes,
         }
 
