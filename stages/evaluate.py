@@ -44,7 +44,9 @@ def evaluate(params: Params, workspace: Workspace) -> dict[str, Any]:
         generated,
         RealImages(train=train, val=val, test=test, classes=card.classes),
         reference,
-        settings=FidelitySettings(**params.evaluate.model_dump(exclude={"noise_levels"}), seed=params.seed),
+        settings=FidelitySettings(
+            **params.evaluate.model_dump(exclude={"noise_levels", "likelihood"}), seed=params.seed
+        ),
         recipe=Recipe(**params.reference.model_dump(include={"steps", "batch_size", "lr"})),
         device=device,
     )

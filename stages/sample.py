@@ -28,6 +28,7 @@ def sample(params: Params, workspace: Workspace) -> dict[str, Any]:
             batches.append(batch)
             bar.update(len(batch))
     images = np.concatenate(batches)
+    evaluations = sampling.evaluations / (len(batches) * params.sample.batch_size)
 
     # The first image of each of the first ten classes, or the first eight of a model without.
     firsts = np.unique(labels, return_index=True)[1] if model.classes else np.arange(min(8, len(labels)))
@@ -47,7 +48,7 @@ def sample(params: Params, workspace: Workspace) -> dict[str, Any]:
     metrics: dict[str, Any] = rounded(
         {
             "count": len(images),
-            "evaluations": sampling.sampler.evaluations(params.sample.steps),
+            "evaluations": evaluations,
             "brightness": float(images.mean()) / 255,
         }
     )

@@ -52,7 +52,7 @@ def train(params: Params, workspace: Workspace, run: Run | None = None) -> dict[
     Sampling.of(model, params.sample, device)
 
     def preview(denoiser: NetworkDenoiser) -> bytes:
-        sampling = Sampling.of(model, shown, device, denoiser)
+        sampling = Sampling.of(model, shown, device, denoiser=denoiser)
         return class_grid(next(sampling.images(labels)), labels, card.classes, columns=8)
 
     name = fingerprint(

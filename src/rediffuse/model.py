@@ -16,17 +16,19 @@ from safetensors.torch import save_file
 
 from rediffuse.diffusion import (
     NOISE_LEVELS,
-    PROCESSES,
+    SPREADS,
     DenoisingLoss,
     NetworkDenoiser,
     NoiseLevels,
     Process,
+    Spread,
+    Uncertainty,
     build_process,
 )
 from rediffuse.errors import UserError
 from rediffuse.files import replacing
 from rediffuse.networks import build_network
-from rediffuse.params import DiffusionParams, ModelParams
+from rediffuse.params import DiffusionParams, ModelParams, Section
 
 # One key, because safetensors writes several in another order each time.
 _KEY = "rediffuse"
@@ -43,12 +45,16 @@ class Model:
         denoiser: on its process.
         loss: its training loss.
         noise_levels: the distribution of its training times.
+        spread: how the draws of one batch lie to each other.
+        uncertainty: of the weighting edm2, trained beside the denoiser; None for the others.
     """
 
     description: Description
     denoiser: NetworkDenoiser
     loss: DenoisingLoss
     noise_levels: NoiseLevels
+    spread: Spread
+    uncertainty: Uncertainty | None
 
     @property
     def process(self) -> Process:
@@ -83,20 +89,23 @@ def describe(
         classes: names of the labels; empty for none.
         sigma_data: standard deviation of the pixels on [-1, 1].
     """
-    noise_levels = diffusion.noise_levels or PROCESSES[diffusion.process]().usual_noise_levels
     return {
-        "network": {"name": model.name, "settings": model.settings.model_dump(mode="json")},
+        "preset": diffusion.preset,
+        "network": _named(model.name, model.settings),
         "precision": model.precision,
-        "process": {"name": diffusion.process, "settings": diffusion.settings.model_dump(mode="json")},
+        "process": _named(diffusion.process, diffusion.settings),
         "prediction": diffusion.prediction,
-        "noise_levels": {
-            "name": noise_levels,
-            "settings": diffusion.lognormal.model_dump(mode="json") if noise_levels == "lognormal" else {},
-        },
+        "weighting": _named(diffusion.weighting, diffusion.weighting_settings),
+        "noise_levels": _named(diffusion.noise_levels, diffusion.noise_level_settings),
+        "spread": diffusion.spread,
         "sigma_data": sigma_data,
         "shape": list(shape),
         "classes": list(classes),
     }
+
+
+def _named(name: str, settings: Section) -> dict[str, Any]:
+    return {"name": name, "settings": settings.model_dump(mode="json")}
 
 
 def build_model(description: Description, device: torch.device) -> Model:
@@ -118,12 +127,20 @@ def build_model(description: Description, device: torch.device) -> Model:
     precision = description["precision"]
     half = precision == "bf16" or (precision == "auto" and device.type == "cuda")
     denoiser = NetworkDenoiser(network, process, prediction, sigma_data, torch.bfloat16 if half else None)
-    noise_levels = description["noise_levels"]
+    noise_levels, weighting = description["noise_levels"], description["weighting"]
     return Model(
         description=description,
         denoiser=denoiser.to(device),
-        loss=DenoisingLoss(process=process, prediction=prediction, sigma_data=sigma_data),
+        loss=DenoisingLoss(
+            process=process,
+            prediction=prediction,
+            sigma_data=sigma_data,
+            weighting=weighting["name"],
+            settings=weighting["settings"],
+        ),
         noise_levels=NOISE_LEVELS[noise_levels["name"]](process, **noise_levels["settings"]),
+        spread=SPREADS[description["spread"]],
+        uncertainty=Uncertainty(process).to(device) if weighting["name"] == "edm2" else None,
     )
 
 

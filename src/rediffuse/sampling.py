@@ -1,17 +1,45 @@
 """Samples of a trained model, by the section `sample` of params.yaml."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from rediffuse.diffusion import ClassifierFreeGuidance, NetworkDenoiser, noise_to_signal
+from rediffuse.diffusion import (
+    Autoguidance,
+    ClassifierFreeGuidance,
+    Denoiser,
+    DynamicThreshold,
+    GuidedLevels,
+    NetworkDenoiser,
+    StaticThreshold,
+    noise_to_signal,
+)
 from rediffuse.errors import UserError
 from rediffuse.model import Model
+from rediffuse.networks import Condition
 from rediffuse.params import SampleParams
-from rediffuse.samplers import GRIDS, Sampler, build_sampler, generate, to_uint8, trajectory
+from rediffuse.samplers import GRIDS, Sampler, SamplerSettings, build_sampler, generate, to_uint8, trajectory
+
+
+@dataclass
+class Counted:
+    """A denoiser that counts the images it has seen.
+
+    Args:
+        denoiser: any.
+        images: so many.
+    """
+
+    denoiser: Denoiser
+    images: int = 0
+
+    def __call__(self, x_t: Tensor, t: Tensor, condition: Condition) -> Tensor:
+        """As the denoiser."""
+        self.images += len(x_t)
+        return self.denoiser(x_t, t, condition)
 
 
 @dataclass(frozen=True)
@@ -20,49 +48,74 @@ class Sampling:
 
     Args:
         model: what is sampled.
-        denoiser: its denoiser, or another of the same shape, guided.
+        denoiser: its denoiser, or another of the same shape, with guidance and thresholds.
+        networks: what is counted: the denoisers without them.
         sampler: the method.
         times: the grid it follows.
         seed: image i is a function of (seed, i) and the denoiser.
         batch_size: of every forward pass.
         device: where the denoiser runs.
+        temperature: standard deviation of the initial noise as a share of the prior's.
     """
 
     model: Model
-    denoiser: ClassifierFreeGuidance
+    denoiser: Denoiser
+    networks: tuple[Counted, ...]
     sampler: Sampler
     times: Tensor
     seed: int
     batch_size: int
     device: torch.device
+    temperature: float
 
     @classmethod
     def of(
-        cls, model: Model, params: SampleParams, device: torch.device, denoiser: NetworkDenoiser | None = None
+        cls,
+        model: Model,
+        params: SampleParams,
+        device: torch.device,
+        *,
+        denoiser: NetworkDenoiser | None = None,
+        reference: NetworkDenoiser | None = None,
     ) -> "Sampling":
         """The sampling that the parameters ask for.
 
+        Args:
+            model: its process, shape and classes; its denoiser, unless another is given.
+            params: the section `sample`.
+            device: where the denoiser runs.
+            denoiser: other weights of the same network.
+            reference: the earlier model for autoguidance.
+
         Raises:
-            UserError: guidance for a model without labels, or more steps than its process has.
+            UserError: guidance by labels for a model without them, or more steps than its process has.
         """
-        if params.guidance != 1 and not model.classes:
+        if params.guidance != 1 and params.guidance_reference == "label" and not model.classes:
             raise UserError(
                 f"params.yaml: sample.guidance is {params.guidance}, but the data has no labels to guide to; use 1"
             )
-        grid = params.grid or model.process.usual_grid
         try:
-            times = GRIDS[grid](model.process, params.steps)
+            times = GRIDS[params.grid](model.process, params.steps)
         except ValueError as error:
-            raise UserError(f"params.yaml: sample.steps with sample.grid {grid} asks for {error}") from None
+            raise UserError(f"params.yaml: sample.steps with sample.grid {params.grid} asks for {error}") from None
+        own = {field.name: getattr(params, field.name) for field in fields(SamplerSettings)}
+        networks = tuple(Counted(each) for each in (denoiser or model.denoiser, reference) if each)
         return cls(
             model=model,
-            denoiser=ClassifierFreeGuidance(denoiser or model.denoiser, params.guidance),
-            sampler=build_sampler(params.sampler, eta=params.eta),
+            denoiser=_thresholded(_guided(networks, model, params), params),
+            networks=networks,
+            sampler=build_sampler(params.sampler, SamplerSettings(**own)),
             times=times,
             seed=params.seed,
             batch_size=params.batch_size,
             device=device,
+            temperature=params.temperature,
         )
+
+    @property
+    def evaluations(self) -> int:
+        """Images that the networks have seen."""
+        return sum(network.images for network in self.networks)
 
     def images(self, labels: np.ndarray) -> Iterator[np.ndarray]:
         """The images 0 ... N-1 for N labels (-1: none) in batches, uint8, each at most batch_size×C×H×W."""
@@ -77,6 +130,7 @@ class Sampling:
             seed=self.seed,
             batch_size=self.batch_size,
             device=self.device,
+            temperature=self.temperature,
         )
         return (batch.numpy() for batch in batches)
 
@@ -103,6 +157,7 @@ class Sampling:
                 indices=[*indices, *[indices[0]] * padding],
                 seed=self.seed,
                 device=self.device,
+                temperature=self.temperature,
             )
         )
         process = self.model.process
@@ -114,6 +169,22 @@ class Sampling:
         places = sorted({int((angles - angle).abs().argmin()) for angle in wanted})
         pictures = [to_uint8(steps[i].x[: len(indices)] / scales[i]).cpu().numpy() for i in places]
         return pictures, [float(levels[i]) for i in places]
+
+
+def _guided(networks: Sequence[Denoiser], model: Model, params: SampleParams) -> Denoiser:
+    denoiser, *references = networks
+    if params.guidance == 1:
+        return denoiser
+    levels = GuidedLevels(model.process, *params.guidance_levels) if params.guidance_levels else None
+    if params.guidance_reference == "label":
+        return ClassifierFreeGuidance(denoiser, params.guidance, levels)
+    return Autoguidance(denoiser, references[0], params.guidance, levels)
+
+
+def _thresholded(denoiser: Denoiser, params: SampleParams) -> Denoiser:
+    if params.threshold == "static":
+        return StaticThreshold(denoiser)
+    return DynamicThreshold(denoiser, params.threshold_quantile) if params.threshold == "dynamic" else denoiser
 
 
 def class_mix(count: int, classes: Sequence[str], weights: Mapping[str, float] | None) -> np.ndarray:

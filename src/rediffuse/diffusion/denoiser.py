@@ -1,6 +1,6 @@
 """A denoiser D(x_t, t, condition) estimates E[x0 | x_t]; a network becomes one through a prediction.
 
-Everything a sampler needs is affine in D: eps = (x_t - alpha·D) / sigma, score = -eps / sigma.
+Everything a sampler needs is affine in D; see `process.Point`.
 """
 
 from collections.abc import Callable
@@ -8,7 +8,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from rediffuse.diffusion.prediction import PREDICTIONS, input_scale, noise_condition
+from rediffuse.diffusion.prediction import from_prediction, input_scale, noise_condition
 from rediffuse.diffusion.process import Process, expand
 from rediffuse.networks import Condition
 
@@ -19,7 +19,7 @@ Denoiser = Callable[[Tensor, Tensor, Condition], Tensor]
 class NetworkDenoiser(nn.Module):
     """A network on a process: D = c_skip·x_t + c_out·F(c_in·x_t, c_noise, condition).
 
-    The coefficients are computed in the dtype of t and of x_t, float32 or more, whatever the network computes in.
+    The coefficients are computed in float64, and used in the dtype of x_t, whatever the network computes in.
 
     Args:
         network: F(x, c_noise, condition), B×C×H×W -> B×C×H×W.
@@ -46,10 +46,8 @@ class NetworkDenoiser(nn.Module):
 
     def forward(self, x_t: Tensor, t: Tensor, condition: Condition) -> Tensor:
         """Noisy images B×C×H×W at times B -> the estimate of the clean ones."""
-        alpha, sigma = self.process.alpha(t), self.process.sigma(t)
-        c_skip, c_out = PREDICTIONS[self.prediction](alpha, sigma, self.sigma_data)
-        c_in = input_scale(alpha, sigma, self.sigma_data)
+        at = self.process.at(t)
+        c_in, c_noise = input_scale(at, self.sigma_data), noise_condition(at).to(x_t.dtype)
         with torch.autocast(x_t.device.type, dtype=self.autocast, enabled=self.autocast is not None):
-            predicted = self.network(expand(c_in, x_t) * x_t, noise_condition(alpha, sigma), condition)
-        denoised: Tensor = expand(c_skip, x_t) * x_t + expand(c_out, x_t) * predicted.to(x_t.dtype)
-        return denoised
+            predicted = self.network(expand(c_in, x_t) * x_t, c_noise, condition)
+        return from_prediction(self.prediction, predicted.to(x_t.dtype), x_t, at, self.sigma_data)

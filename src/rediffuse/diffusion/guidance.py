@@ -1,4 +1,8 @@
-"""Guidance: a denoiser around a denoiser, D_w = D_ref + w·(D - D_ref)."""
+"""Guidance: a denoiser around a denoiser, D_w = D_ref + w·(D - D_ref), away from a reference that is worse.
+
+At w = 1 the reference has no part, nor has it outside the guided noise levels (Kynkäänniemi et al., 2024), and a pass
+that has no part is not computed.
+"""
 
 from dataclasses import dataclass
 
@@ -6,27 +10,88 @@ import torch
 from torch import Tensor
 
 from rediffuse.diffusion.denoiser import Denoiser
+from rediffuse.diffusion.process import Process, expand
 from rediffuse.networks import Condition
+
+
+@dataclass(frozen=True)
+class GuidedLevels:
+    """Where guidance is on: low < σ̃ <= high.
+
+    Args:
+        process: whose times are asked for.
+        low, high: noise-to-signal ratios.
+    """
+
+    process: Process
+    low: float
+    high: float
+
+    def __call__(self, t: Tensor) -> Tensor:
+        """Times B -> B, bool."""
+        level = self.process.at(t).noise_to_signal
+        return (level > self.low) & (level <= self.high)
 
 
 @dataclass(frozen=True)
 class ClassifierFreeGuidance:
     """The reference is the same denoiser without the condition (Ho & Salimans, 2022, eq. 6, where their w is ours - 1).
 
-    Both passes are one of twice the batch. At scale 1 the reference has no part, and is not computed.
+    Both passes are one of twice the batch.
 
     Args:
         denoiser: trained with some of its conditions dropped.
         scale: w; 0 ignores the condition, 1 is off, more exaggerates it.
+        levels: where it is on; None for everywhere.
     """
 
     denoiser: Denoiser
     scale: float
+    levels: GuidedLevels | None = None
 
     def __call__(self, x_t: Tensor, t: Tensor, condition: Condition) -> Tensor:
         """As the denoiser: B×C×H×W, B and a condition -> B×C×H×W."""
-        if self.scale == 1:
+        inside = _inside(self.scale, self.levels, t)
+        if inside is None:
             return self.denoiser(x_t, t, condition)
         both = condition.concatenate(condition.null())
         conditional, reference = self.denoiser(torch.cat([x_t, x_t]), torch.cat([t, t]), both).chunk(2)
-        return torch.lerp(reference, conditional, self.scale)
+        return _guided(conditional, reference, self.scale, inside)
+
+
+@dataclass(frozen=True)
+class Autoguidance:
+    """The reference is a worse version of the model: a smaller one, or an earlier one (Karras et al., 2024b, eq. 3).
+
+    Args:
+        denoiser: the model.
+        reference: the worse one, which sees the same condition.
+        scale: w; 1 is off.
+        levels: where it is on; None for everywhere.
+    """
+
+    denoiser: Denoiser
+    reference: Denoiser
+    scale: float
+    levels: GuidedLevels | None = None
+
+    def __call__(self, x_t: Tensor, t: Tensor, condition: Condition) -> Tensor:
+        """As the denoiser: B×C×H×W, B and a condition -> B×C×H×W."""
+        denoised = self.denoiser(x_t, t, condition)
+        inside = _inside(self.scale, self.levels, t)
+        if inside is None:
+            return denoised
+        return _guided(denoised, self.reference(x_t, t, condition), self.scale, inside)
+
+
+def _inside(scale: float, levels: GuidedLevels | None, t: Tensor) -> Tensor | None:
+    """Which examples are guided; None where none is."""
+    if scale == 1:
+        return None
+    inside = torch.ones_like(t, dtype=torch.bool) if levels is None else levels(t)
+    return inside if levels is None or bool(inside.any()) else None
+
+
+def _guided(denoised: Tensor, reference: Tensor, scale: float, inside: Tensor) -> Tensor:
+    guided = torch.lerp(reference, denoised, scale)
+    return torch.where(expand(inside, denoised).bool(), guided, denoised)

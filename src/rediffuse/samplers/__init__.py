@@ -1,34 +1,38 @@
 """Samplers: from the prior to the data, one signature for all.
 
-A new one is a file here and a line in `build_sampler`.
+A new one is a file here and a line in SAMPLERS.
 """
 
-from rediffuse.samplers.ddim import Ddim
+from rediffuse.samplers.ddim import Ancestral, Ddim
+from rediffuse.samplers.dpm_solver import DpmSolver
 from rediffuse.samplers.generation import generate, to_uint8, trajectory
 from rediffuse.samplers.grids import GRIDS, Grid
 from rediffuse.samplers.heun import Heun
+from rediffuse.samplers.langevin import AnnealedLangevin, PredictorCorrector
+from rediffuse.samplers.ode import AdaptiveOde
+from rediffuse.samplers.registry import SAMPLERS, SamplerSettings, build_sampler
+from rediffuse.samplers.sde import EulerMaruyama, ReverseDiffusion
 from rediffuse.samplers.step import Noise, Sampler, Step
 
 __all__ = [
     "GRIDS",
+    "SAMPLERS",
+    "AdaptiveOde",
+    "Ancestral",
+    "AnnealedLangevin",
     "Ddim",
+    "DpmSolver",
+    "EulerMaruyama",
     "Grid",
     "Heun",
     "Noise",
+    "PredictorCorrector",
+    "ReverseDiffusion",
     "Sampler",
+    "SamplerSettings",
     "Step",
     "build_sampler",
     "generate",
     "to_uint8",
     "trajectory",
 ]
-
-
-def build_sampler(name: str, *, eta: float = 0.0) -> Sampler:
-    """The sampler of that name: ancestral (DDPM's), ddim (with `eta`) or heun.
-
-    Raises:
-        KeyError: there is none of that name.
-    """
-    samplers: dict[str, Sampler] = {"ancestral": Ddim(eta=1.0), "ddim": Ddim(eta=eta), "heun": Heun()}
-    return samplers[name]

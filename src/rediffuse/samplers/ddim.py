@@ -1,44 +1,45 @@
-"""DDIM: from t to s along the ODE, with a share eta of fresh noise (Song et al., 2021a, eq. 12)."""
+"""DDIM, and DDPM's ancestral steps, which are its noisy end."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import pairwise
+from typing import Literal
 
 from torch import Tensor
 
-from rediffuse.diffusion.denoiser import Denoiser
-from rediffuse.diffusion.process import Process
-from rediffuse.networks import Condition
-from rediffuse.samplers.step import Noise, Step, batch_time
+from rediffuse.diffusion.process import Point
+from rediffuse.samplers.step import Noise, PerStep, transition
 
 
 @dataclass(frozen=True)
-class Ddim:
-    """x_s = alpha_s·D + sigma_s·√(1 - η²τ)·eps + η·sigma_s·√τ·z, with τ = 1 - (alpha_t·sigma_s / (alpha_s·sigma_t))².
+class Ddim(PerStep):
+    """x_s = α_s·D + σ_s·√(1 - η²τ)·ε + η·σ_s·√τ·z, τ = 1 - (α_t·σ_s / (α_s·σ_t))² (Song et al., 2021a, eq. 12).
 
     Args:
-        eta: η; 0 is deterministic, the Euler step of the probability-flow ODE in sigma/alpha; 1 is the ancestral step
-            of DDPM with the posterior variance (Ho et al., 2020, eq. 7).
+        eta: η; 0 is deterministic, the Euler step of the probability-flow ODE in sigma/alpha; 1 is `Ancestral` with the
+            posterior's variance.
     """
 
     eta: float = 0.0
 
-    def evaluations(self, steps: int) -> int:
-        """Calls of the denoiser."""
-        return steps
+    def step(self, t: Point, s: Point, x: Tensor, denoised: Tensor, noise: Noise) -> Tensor:
+        tau = 1 - (s.noise_to_signal / t.noise_to_signal) ** 2
+        x = s.alpha * denoised + s.sigma * (1 - self.eta**2 * tau).sqrt() * t.eps(x, denoised)
+        return x + self.eta * s.sigma * tau.sqrt() * noise() if self.eta else x
 
-    def __call__(
-        self, denoiser: Denoiser, process: Process, times: Tensor, x: Tensor, condition: Condition, noise: Noise
-    ) -> Iterator[Step]:
-        """Follow `times` from x ~ prior, B×C×H×W; yields each step's result, the last one at t = 0."""
-        alpha, sigma = process.alpha(times), process.sigma(times)
-        for i, (t, s) in enumerate(pairwise(times)):
-            denoised = denoiser(x, batch_time(t, x), condition)
-            eps = (x - float(alpha[i]) * denoised) / float(sigma[i])
-            tau = 1 - (alpha[i] * sigma[i + 1] / (alpha[i + 1] * sigma[i])) ** 2
-            kept = sigma[i + 1] * (1 - self.eta**2 * tau).sqrt()
-            fresh = float(self.eta * sigma[i + 1] * tau.sqrt())
-            x = float(alpha[i + 1]) * denoised + float(kept) * eps
-            if fresh > 0:
-                x = x + fresh * noise()
-            yield Step(t=float(s), x=x, denoised=denoised)
+
+@dataclass(frozen=True)
+class Ancestral(PerStep):
+    """A draw from q(x_s | x_t, x0 = D) (Ho et al., 2020, eq. 6 and 7), with one of their two variances.
+
+    Args:
+        variance: `posterior`, β̃ = σ_s²·σ²_ts/σ_t², right where the data is one point; `process`, β = σ²_ts, right where
+            it is standard normal (section 3.2).
+    """
+
+    variance: Literal["posterior", "process"] = "posterior"
+
+    def step(self, t: Point, s: Point, x: Tensor, denoised: Tensor, noise: Noise) -> Tensor:
+        ratio, variance = transition(t, s)
+        share = s.sigma**2 / t.sigma**2
+        mean = s.alpha * (variance / t.sigma**2) * denoised + ratio * share * x
+        spread = variance * share if self.variance == "posterior" else variance
+        return mean + spread.sqrt() * noise()

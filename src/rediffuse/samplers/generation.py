@@ -31,6 +31,7 @@ def trajectory(
     indices: Sequence[int],
     seed: int,
     device: torch.device,
+    temperature: float = 1.0,
 ) -> Iterator[Step]:
     """Sample the images of `indices` as one batch, and yield each step, the prior first.
 
@@ -42,13 +43,14 @@ def trajectory(
             devices.
         seed: any integer.
         device: where the denoiser runs.
+        temperature: standard deviation of the initial noise as a share of the prior's.
     """
     generators = [generator(seed, STREAM, index=index) for index in indices]
 
     def noise() -> Tensor:
         return torch.stack([torch.randn(*shape, generator=each) for each in generators]).to(device)
 
-    x = noise() * float(process.sigma(times[:1]))
+    x = noise() * float(temperature * process.sigma(times[:1]))
     yield Step(t=float(times[0]), x=x, denoised=torch.zeros_like(x))
     condition = Condition(labels=None if labels is None else labels.to(device))
     yield from sampler(denoiser, process, times, x, condition, noise)
@@ -66,6 +68,7 @@ def generate(
     seed: int,
     batch_size: int,
     device: torch.device,
+    temperature: float = 1.0,
 ) -> Iterator[Tensor]:
     """Images 0 ... count-1 in batches of uint8, at most batch_size×C×H×W, on the CPU.
 
@@ -88,6 +91,7 @@ def generate(
             indices=indices,
             seed=seed,
             device=device,
+            temperature=temperature,
         )
         last = deque(steps, maxlen=1).pop()
         yield to_uint8(last.x[: len(wanted)]).cpu()

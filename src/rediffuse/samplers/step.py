@@ -1,13 +1,15 @@
 """What every sampler takes and yields."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Protocol
 
 from torch import Tensor
 
 from rediffuse.diffusion.denoiser import Denoiser
-from rediffuse.diffusion.process import Process
+from rediffuse.diffusion.process import Point, Process
 from rediffuse.networks import Condition
 
 Noise = Callable[[], Tensor]
@@ -32,15 +34,46 @@ class Step:
 class Sampler(Protocol):
     """A way from the prior to the data that sees only a denoiser, a process and a grid of times."""
 
-    def evaluations(self, steps: int) -> int:
-        """Calls of the denoiser for that many steps."""
+    def __call__(
+        self, denoiser: Denoiser, process: Process, times: Tensor, x: Tensor, condition: Condition, noise: Noise
+    ) -> Iterator[Step]:
+        """Follow decreasing `times` (float64, ending at 0) from x ~ prior; the caller keeps what it wants of each.
+
+        Args:
+            denoiser: D(x_t, t, condition).
+            process: alpha(t) and sigma(t).
+            times: steps + 1 of them, on the CPU.
+            x: B×C×H×W, the images at the first of the times.
+            condition: of the batch.
+            noise: asked for once for each draw; a deterministic sampler never asks.
+        """
         ...
+
+
+class PerStep(ABC):
+    """A sampler whose step from t to s needs nothing of the steps before.
+
+    The step onto t = 0 is the same for all of them: the denoised image, as E[x0 | x_t].
+    """
 
     def __call__(
         self, denoiser: Denoiser, process: Process, times: Tensor, x: Tensor, condition: Condition, noise: Noise
     ) -> Iterator[Step]:
-        """Follow decreasing `times` (float64, ending at 0) from x ~ prior; the caller keeps what it wants of each."""
-        ...
+        """See `Sampler`."""
+        for t, s in pairwise(times):
+            denoised = denoiser(x, batch_time(t, x), condition)
+            x = self.step(process.at(t), process.at(s), x, denoised, noise) if s > 0 else denoised
+            yield Step(t=float(s), x=x, denoised=denoised)
+
+    @abstractmethod
+    def step(self, t: Point, s: Point, x: Tensor, denoised: Tensor, noise: Noise) -> Tensor:
+        """The images at s > 0 from those at t, and the estimate of the clean ones there."""
+
+
+def transition(t: Point, s: Point) -> tuple[Tensor, Tensor]:
+    """(α_t/α_s, σ²_ts = σ_t² - (α_t/α_s)²·σ_s²): mean and variance of x_t given x_s."""
+    ratio = t.alpha / s.alpha
+    return ratio, t.sigma**2 - (ratio * s.sigma) ** 2
 
 
 def batch_time(t: Tensor, x: Tensor) -> Tensor:

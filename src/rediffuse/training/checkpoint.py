@@ -103,9 +103,9 @@ def _intact(path: Path) -> bool:
 
 def _tensors(state: TrainingState) -> dict[str, Tensor]:
     """Weights, averages and the optimizer's moments, each under its own name."""
-    tensors = {f"weights.{name}": tensor for name, tensor in state.denoiser.state_dict().items()}
+    tensors = {f"weights.{name}": tensor for name, tensor in state.trained.state_dict().items()}
     tensors |= {f"average.{name}": tensor for name, tensor in state.average.state_dict().items()}
-    for name, parameter in state.denoiser.named_parameters():
+    for name, parameter in state.trained.named_parameters():
         tensors |= {f"optimizer.{key}.{name}": value for key, value in state.optimizer.state[parameter].items()}
     return tensors
 
@@ -114,8 +114,8 @@ def _restore(state: TrainingState, tensors: Mapping[str, Tensor]) -> None:
     def below(prefix: str) -> dict[str, Tensor]:
         return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
 
-    state.denoiser.load_state_dict(below("weights."))
+    state.trained.load_state_dict(below("weights."))
     state.average.load_state_dict(below("average."))
     moments = {key: below(f"optimizer.{key}.") for key in ("step", "exp_avg", "exp_avg_sq")}
-    for name, parameter in state.denoiser.named_parameters():
+    for name, parameter in state.trained.named_parameters():
         state.optimizer.state[parameter] = {key: values[name].to(parameter.device) for key, values in moments.items()}

@@ -90,7 +90,7 @@ def fit(
     Returns:
         the final state and its curves.
     """
-    state = TrainingState.new(model.denoiser, params)
+    state = TrainingState.new(model, params)
     curves = Curves(**(checkpoints.load(state) or {}))
     labelled = bool(model.classes)
     batches = Batches(
@@ -121,8 +121,7 @@ def fit(
         disable=None if runtime.progress else True,
     )
     state.denoiser.train()
-    steps = train(state, loss=model.loss, noise_levels=model.noise_levels, batches=batches, params=params, seed=seed)
-    for result in steps:
+    for result in train(state, model, batches=batches, params=params, seed=seed):
         window += result.loss
         bar.update(params.batch_size)
         if due(result.step, params.log_every, params.steps):

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from rediffuse.diffusion import DenoisingLoss, NetworkDenoiser, NoiseLevels, stratified
+from rediffuse.diffusion import NetworkDenoiser, Uncertainty
+from rediffuse.model import Model
 from rediffuse.networks import Condition
 from rediffuse.params import TrainParams
 from rediffuse.randomness import generator, seeded_global
@@ -29,22 +30,33 @@ class TrainingState:
     Args:
         step: optimizer steps taken.
         denoiser: the weights being trained.
-        average: their moving average.
-        optimizer: AdamW over the weights of `denoiser`.
+        uncertainty: trained with them, where the weighting has one.
+        average: the moving average of the denoiser's weights.
+        optimizer: AdamW over the weights of `trained`.
     """
 
     step: int
     denoiser: NetworkDenoiser
+    uncertainty: Uncertainty | None
     average: NetworkDenoiser
     optimizer: torch.optim.AdamW
 
     @classmethod
-    def new(cls, denoiser: NetworkDenoiser, params: TrainParams) -> "TrainingState":
+    def new(cls, model: Model, params: TrainParams) -> "TrainingState":
         """The state before the first step."""
-        average = copy.deepcopy(denoiser).requires_grad_(False)
+        average = copy.deepcopy(model.denoiser).requires_grad_(False)
         # Samples and validation use the average, without dropout.
         average.eval()
-        return cls(step=0, denoiser=denoiser, average=average, optimizer=_optimizer(denoiser, params))
+        trained = _trained(model.denoiser, model.uncertainty)
+        optimizer = torch.optim.AdamW(
+            trained.parameters(), lr=params.lr, betas=BETAS, weight_decay=params.weight_decay, fused=True
+        )
+        return cls(step=0, denoiser=model.denoiser, uncertainty=model.uncertainty, average=average, optimizer=optimizer)
+
+    @property
+    def trained(self) -> nn.ModuleDict:
+        """All that the optimizer moves, by name."""
+        return _trained(self.denoiser, self.uncertainty)
 
 
 @dataclass(frozen=True)
@@ -63,27 +75,20 @@ class StepResult:
 
 
 def train(
-    state: TrainingState,
-    *,
-    loss: DenoisingLoss,
-    noise_levels: NoiseLevels,
-    batches: Batches,
-    params: TrainParams,
-    seed: int,
+    state: TrainingState, model: Model, *, batches: Batches, params: TrainParams, seed: int
 ) -> Iterator[StepResult]:
     """Train from `state.step` to `params.steps`, changing `state` in place.
 
     Args:
         state: where to begin.
-        loss: per example.
-        noise_levels: the distribution of the training times.
+        model: whose weights these are; its loss and noise levels.
         batches: the examples of each step.
         params: the section `train`.
         seed: of everything drawn.
     """
     schedule = SCHEDULES[params.schedule]
     microbatches = params.batch_size // params.microbatch
-    weights = list(state.denoiser.parameters())
+    weights = list(state.trained.parameters())
     while state.step < params.steps:
         step = state.step
         lr = params.lr * schedule(step, params.steps, params.warmup_share)
@@ -92,7 +97,7 @@ def train(
 
         total = torch.zeros((), device=batches.device)
         for index in range(microbatches):
-            each = _microbatch_loss(state.denoiser, loss, noise_levels, batches, params, seed, step, index)
+            each = _microbatch_loss(state, model, batches, params, seed, step, index)
             part = each.sum() / params.batch_size
             part.backward()  # type: ignore[no-untyped-call]
             total += part.detach()
@@ -106,20 +111,13 @@ def train(
 
 
 def _microbatch_loss(
-    denoiser: NetworkDenoiser,
-    loss: DenoisingLoss,
-    noise_levels: NoiseLevels,
-    batches: Batches,
-    params: TrainParams,
-    seed: int,
-    step: int,
-    index: int,
+    state: TrainingState, model: Model, batches: Batches, params: TrainParams, seed: int, step: int, index: int
 ) -> Tensor:
     """The loss of each example of one microbatch; all that is random in it has the key (seed, step, index)."""
     x0, labels = batches.load(step, index)
     count, device = len(x0), x0.device
     draw = generator(seed, "train/noise", step, index, device)
-    t = noise_levels(stratified(count, draw, device))
+    t = model.noise_levels(model.spread(count, draw, device))
     noise = torch.randn(x0.shape, generator=draw, device=device)
     dropped = torch.rand(count, generator=draw, device=device) < params.label_drop
     mirrored = torch.rand(count, generator=draw, device=device) < 0.5
@@ -127,10 +125,10 @@ def _microbatch_loss(
         x0 = torch.where(mirrored[:, None, None, None], x0.flip(-1), x0)
     condition = Condition(labels=labels).drop(dropped)
     with seeded_global(seed, "train/dropout", step, index, device):
-        return loss(denoiser, x0, condition, noise, t)
+        each = model.loss(state.denoiser, x0, condition, noise, t)
+    return each if state.uncertainty is None else state.uncertainty.balance(each, t)
 
 
-def _optimizer(denoiser: NetworkDenoiser, params: TrainParams) -> torch.optim.AdamW:
-    return torch.optim.AdamW(
-        denoiser.parameters(), lr=params.lr, betas=BETAS, weight_decay=params.weight_decay, fused=True
-    )
+def _trained(denoiser: NetworkDenoiser, uncertainty: Uncertainty | None) -> nn.ModuleDict:
+    modules: dict[str, nn.Module] = {"denoiser": denoiser}
+    return nn.ModuleDict(modules if uncertainty is None else modules | {"uncertainty": uncertainty})

@@ -1,0 +1,24 @@
+"""params.yaml as typed, frozen, validated objects: a pipeline starts with sound parameters or not at all."""
+
+from rediffuse.params.combined import Params
+from rediffuse.params.diffusion import DiffusionParams
+from rediffuse.params.evaluate import EvaluateParams, LikelihoodParams
+from rediffuse.params.loading import flatten, known_keys, load_params
+from rediffuse.params.sampling import SampleParams
+from rediffuse.params.sections import ModelParams, PrepareParams, RuntimeParams, Section, TrainParams
+
+__all__ = [
+    "DiffusionParams",
+    "EvaluateParams",
+    "LikelihoodParams",
+    "ModelParams",
+    "Params",
+    "PrepareParams",
+    "RuntimeParams",
+    "SampleParams",
+    "Section",
+    "TrainParams",
+    "flatten",
+    "known_keys",
+    "load_params",
+]

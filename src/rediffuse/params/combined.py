@@ -1,0 +1,101 @@
+"""All sections together, and the rules between them."""
+
+from typing import Any, Self
+
+from pydantic import model_validator
+
+from rediffuse.params.diffusion import DiffusionParams
+from rediffuse.params.evaluate import EvaluateParams
+from rediffuse.params.sampling import SampleParams
+from rediffuse.params.sections import (
+    CleanParams,
+    ModelParams,
+    PrepareParams,
+    ReferenceParams,
+    RuntimeParams,
+    Section,
+    SplitParams,
+    TrainParams,
+)
+
+
+class Params(Section):
+    """All parameters. `params.yaml` says what each one means, its unit and its range.
+
+    No stage lists `runtime` in dvc.yaml: its keys say where and how visibly a stage runs, not what it makes. (Another
+    device or number of threads gives other last bits, no other result.)
+    """
+
+    seed: int
+    prepare: PrepareParams
+    clean: CleanParams
+    split: SplitParams
+    reference: ReferenceParams
+    model: ModelParams
+    diffusion: DiffusionParams
+    train: TrainParams
+    sample: SampleParams
+    evaluate: EvaluateParams
+    runtime: RuntimeParams
+
+    @model_validator(mode="after")
+    def _guidable(self) -> Self:
+        sample, train = self.sample, self.train
+        if sample.guidance == 1:
+            return self
+        if sample.guidance_reference == "label" and train.label_drop == 0:
+            raise ValueError(
+                f"sample.guidance is {sample.guidance}, but with train.label_drop 0 the model never learns to go "
+                "without a label; use sample.guidance 1 or train.label_drop above 0"
+            )
+        if sample.guidance_reference == "snapshot" and train.snapshots == 0:
+            raise ValueError(
+                f"sample.guidance is {sample.guidance} with sample.guidance_reference snapshot, but train.snapshots "
+                "is 0; use sample.guidance 1 or train.snapshots above 0"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _sampled_on_its_process(self) -> Self:
+        sample, diffusion = self.sample, self.diffusion
+        steps = f"diffusion.{diffusion.process}.steps"
+        if sample.grid == "discrete" and not diffusion.whole_steps:
+            raise ValueError(
+                f"sample.grid is discrete, but diffusion.process {diffusion.process} has no steps of its own; "
+                "use the grid uniform, or another process"
+            )
+        if sample.grid == "discrete" and sample.steps > diffusion.whole_steps:
+            raise ValueError(
+                f"sample.steps is {sample.steps} on sample.grid discrete, more than {steps} "
+                f"({diffusion.whole_steps}) has; use as many or fewer, or the grid uniform"
+            )
+        if sample.sampler == "annealed_langevin" and diffusion.process not in ("ve", "edm"):
+            raise ValueError(
+                f"sample.sampler is annealed_langevin, which needs noise that only grows over the data, but "
+                f"diffusion.process is {diffusion.process}; use the process ve or edm, or the sampler "
+                "reverse_diffusion with sample.corrector_steps"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _averaged(self) -> Self:
+        if self.sample.ema_length is not None and (self.train.ema != "power" or self.train.snapshots == 0):
+            raise ValueError(
+                f"sample.ema_length is {self.sample.ema_length}, but only train.ema power with train.snapshots above 0 "
+                f"leaves what another length is computed from (they are {self.train.ema} and {self.train.snapshots}); "
+                "use null"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _bounded(self) -> Self:
+        if self.evaluate.likelihood.method == "bound" and not self.diffusion.whole_steps:
+            raise ValueError(
+                "evaluate.likelihood.method is bound, which is a sum over steps, but diffusion.process "
+                f"{self.diffusion.process} has none of its own; use the method ode"
+            )
+        return self
+
+    def tracked(self) -> dict[str, Any]:
+        """Every parameter that may decide a result, nested, with the preset's values: all but `runtime`."""
+        return self.model_dump(exclude={"runtime"})

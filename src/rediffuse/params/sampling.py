@@ -1,0 +1,82 @@
+"""The section `sample`, and which of its keys go together."""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from rediffuse.params.sections import Count, Positive, Section, Share, Weight
+
+SamplerName = Literal[
+    "ancestral",
+    "ddim",
+    "heun",
+    "dpmpp_2m",
+    "dpmpp_2m_sde",
+    "euler_maruyama",
+    "reverse_diffusion",
+    "annealed_langevin",
+    "ode",
+]
+Level = Annotated[float, Field(ge=0)]
+Levels = Annotated[
+    tuple[Level, Level], BeforeValidator(lambda value: tuple(value) if isinstance(value, list) else value)
+]
+
+# A corrector can stand between their steps, because each of them needs nothing of the steps before.
+SINGLE_STEP = ("ancestral", "ddim", "euler_maruyama", "reverse_diffusion")
+
+
+class SampleParams(Section):
+    count: Count
+    classes: Annotated[dict[str, Weight], Field(min_length=1)] | None
+    seed: int
+    sampler: SamplerName
+    grid: Literal["uniform", "uniform_log_snr", "trailing", "karras", "discrete"]
+    steps: Count
+    eta: Annotated[float, Field(ge=0, le=10)]
+    variance: Literal["posterior", "process"]
+    churn: Annotated[float, Field(ge=0)]
+    churn_levels: Levels | None
+    churn_noise: Positive
+    corrector_steps: Annotated[int, Field(ge=0, le=100)]
+    corrector_snr: Positive
+    langevin_steps: Count
+    langevin_step: Annotated[float, Field(gt=0, lt=1)]
+    tolerance: Annotated[float, Field(gt=0, lt=1)]
+    temperature: Annotated[float, Field(ge=0, le=10)]
+    threshold: Literal["none", "static", "dynamic"]
+    threshold_quantile: Annotated[float, Field(gt=0, le=1)]
+    guidance: Annotated[float, Field(ge=0, le=100)]
+    guidance_reference: Literal["label", "snapshot"]
+    guidance_snapshot: Share
+    guidance_levels: Levels | None
+    ema_length: Annotated[float, Field(gt=0, lt=0.28)] | None
+    batch_size: Annotated[int, Field(ge=4)]
+
+    @model_validator(mode="after")
+    def _meaningful(self) -> Self:
+        sampler = f"sample.sampler {self.sampler}"
+        if self.sampler == "ddim" and self.eta > 1:
+            raise ValueError(
+                f"sample.eta is {self.eta}, but {sampler} takes 0 to 1; use at most 1, or the sampler euler_maruyama"
+            )
+        if self.sampler not in ("ddim", "euler_maruyama") and self.eta != 0:
+            raise ValueError(
+                f"sample.eta is {self.eta}, but {sampler} has none; use 0, or the sampler ddim or euler_maruyama"
+            )
+        if self.sampler != "ancestral" and self.variance != "posterior":
+            raise ValueError(
+                f"sample.variance is {self.variance}, but {sampler} has no choice of it; "
+                "use posterior, or the sampler ancestral"
+            )
+        if self.sampler != "heun" and self.churn != 0:
+            raise ValueError(f"sample.churn is {self.churn}, but {sampler} has none; use 0, or the sampler heun")
+        if self.corrector_steps and self.sampler not in SINGLE_STEP:
+            raise ValueError(
+                f"sample.corrector_steps is {self.corrector_steps}, but {sampler} can't be corrected between its "
+                f"steps; use 0, or one of the samplers {', '.join(SINGLE_STEP)}"
+            )
+        for key, levels in (("churn_levels", self.churn_levels), ("guidance_levels", self.guidance_levels)):
+            if levels and levels[0] >= levels[1]:
+                raise ValueError(f"sample.{key} is {list(levels)}: the first must be below the second")
+        return self

@@ -1,0 +1,124 @@
+"""The sections of params.yaml, each sound by itself."""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+Share = Annotated[float, Field(ge=0, lt=1)]
+Positive = Annotated[float, Field(gt=0)]
+Count = Annotated[int, Field(ge=1)]
+Whole = Annotated[int, Field(ge=0)]
+Sizes = Annotated[tuple[Count, ...], BeforeValidator(lambda value: tuple(value) if isinstance(value, list) else value)]
+Multipliers = Annotated[Sizes, Field(min_length=1)]
+Weight = Annotated[float, Field(gt=0, le=1e6)]
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+
+class PrepareParams(Section):
+    source: Literal["digits", "idx", "folder"]
+    path: Annotated[str, Field(min_length=1)]
+    shard_rows: Annotated[int, Field(ge=1, le=1_000_000)]
+
+
+class CleanParams(Section):
+    size: Annotated[int, Field(ge=4, le=1024)] | None
+    channels: Literal[1, 3] | None
+    max_rejected_share: Annotated[float, Field(ge=0, le=1)]
+
+
+class SplitParams(Section):
+    val_share: Annotated[float, Field(gt=0, le=0.4)]
+    test_share: Annotated[float, Field(gt=0, le=0.4)]
+
+
+class ReferenceParams(Section):
+    width: Count
+    features: Annotated[int, Field(ge=2)]
+    steps: Count
+    batch_size: Count
+    lr: Positive
+
+
+class UnetParams(Section):
+    width: Count
+    multipliers: Multipliers
+    blocks: Count
+    attention_sizes: Sizes
+    head_channels: Count
+    groups: Count
+    dropout: Share
+
+    @model_validator(mode="after")
+    def _divisible(self) -> Self:
+        for multiplier in self.multipliers:
+            channels = self.width * multiplier
+            for key, divisor in (("groups", self.groups), ("head_channels", self.head_channels)):
+                if channels % divisor:
+                    raise ValueError(
+                        f"model.unet.width × multiplier is {self.width} × {multiplier} = {channels}, "
+                        f"not a multiple of model.unet.{key} ({divisor})"
+                    )
+        return self
+
+
+class ArticleUnetParams(Section):
+    width: Annotated[int, Field(ge=4, multiple_of=4)]
+    time_channels: Annotated[int, Field(ge=2, multiple_of=2)]
+
+
+class ModelParams(Section):
+    name: Literal["unet", "article_unet"]
+    precision: Literal["auto", "fp32", "bf16"]
+    unet: UnetParams
+    article_unet: ArticleUnetParams
+
+    @property
+    def settings(self) -> UnetParams | ArticleUnetParams:
+        """The section of the chosen network."""
+        chosen: UnetParams | ArticleUnetParams = getattr(self, self.name)
+        return chosen
+
+
+class TrainParams(Section):
+    steps: Count
+    batch_size: Count
+    microbatch: Count
+    lr: Positive
+    schedule: Literal["onecycle", "cosine", "constant"]
+    warmup_share: Share
+    weight_decay: Annotated[float, Field(ge=0)]
+    grad_clip: Positive
+    ema: Literal["constant", "power"]
+    ema_decay: Share
+    ema_start: Whole
+    ema_length: Annotated[float, Field(gt=0, lt=0.28)]
+    snapshots: Annotated[int, Field(ge=0, le=1000)]
+    label_drop: Annotated[float, Field(ge=0, le=1)]
+    horizontal_flip: bool
+    log_every: Count
+    validate_every: Count
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.batch_size % self.microbatch:
+            raise ValueError(
+                f"train.batch_size is {self.batch_size}, not a multiple of train.microbatch ({self.microbatch})"
+            )
+        if self.ema_start >= self.steps:
+            raise ValueError(
+                f"train.ema_start is {self.ema_start}, not below train.steps ({self.steps}): "
+                "the averaged weights would be the raw ones"
+            )
+        return self
+
+
+class RuntimeParams(Section):
+    device: Literal["auto", "cpu", "cuda"]
+    threads: Count
+    tracking: bool
+    progress: bool
+    checkpoint_every: Count
+    preview_every: Whole
