@@ -60,10 +60,27 @@ def test_the_file_is_the_same_bytes_each_time_and_has_one_metadata_key(tmp_path:
         assert json.loads(file.metadata()["rediffuse"])["classes"] == list(CLASSES)
 
 
-def test_noise_levels_follow_the_process_unless_they_are_named():
-    assert model().description["noise_levels"]["name"] == "lognormal"
-    assert model(process="ddpm").description["noise_levels"] == {"name": "uniform", "settings": {}}
-    assert model(process="ddpm", noise_levels="lognormal").description["noise_levels"]["name"] == "lognormal"
+def test_the_description_holds_every_choice_with_its_own_settings_and_no_others():
+    choices = {"process": "cosine", "noise_levels": "logitnormal", "weighting": "min_snr", "prediction": "v"}
+    description = model(**choices).description
+    assert description["process"] == {"name": "cosine", "settings": {"offset": 0.0, "steps": 0}}
+    assert description["noise_levels"] == {
+        "name": "logitnormal",
+        "settings": {"mean": 0.0, "std": 1.0, "shift": 1.0},
+    }
+    assert description["weighting"] == {"name": "min_snr", "settings": {"gamma": 5.0}}
+    assert (description["prediction"], description["spread"], description["preset"]) == ("v", "stratified", "edm")
+    assert model(process="flow", weighting="plain").description["process"] == {"name": "flow", "settings": {}}
+
+
+def test_choices_reach_the_loss_and_the_times():
+    built = model(process="ddpm", weighting="min_snr", noise_levels="uniform", spread="antithetic")
+    t = built.noise_levels(built.spread(8, generator(0, "u"), "cpu"))
+    assert (t == t.round()).all()
+    torch.testing.assert_close(t[4:] + t[:4], torch.full((4,), 1001.0), atol=1.0, rtol=0)
+    assert float(built.loss.weight(torch.tensor([1.0]))) == 5.0
+    assert built.uncertainty is None
+    assert model(weighting="edm2").uncertainty is not None
 
 
 @pytest.mark.parametrize("content", [None, b"", b"\x80\x04pickle", b"\xff" * 64])

@@ -10,6 +10,7 @@ import yaml
 from rediffuse.errors import UserError
 from rediffuse.params import (
     DiffusionParams,
+    LikelihoodParams,
     ModelParams,
     Params,
     PrepareParams,
@@ -61,11 +62,50 @@ def test_every_default_is_valid_and_every_key_has_a_comment_or_is_a_section():
         ({"model__unet__width": 50}, "50, not a multiple of model.unet.groups (8)"),
         ({"train__ema_start": 2400}, "train.ema_start is 2400, not below train.steps"),
         ({"train__label_drop": 0.0, "sample__guidance": 2.0}, "with train.label_drop 0 the model never learns"),
-        ({"sample__eta": 0.5}, "sample.sampler heun has none"),
+        ({"sample__eta": 0.5}, "sample.eta is 0.5, but sample.sampler heun has none; use 0, or the sampler ddim or"),
+        ({"sample__eta": 1.5, "sample__sampler": "ddim"}, "sample.eta is 1.5, but sample.sampler ddim takes 0 to 1"),
+        ({"sample__eta": 0.5, "sample__sampler": "ancestral"}, "sample.eta is 0.5, but sample.sampler ancestral has"),
+        ({"sample__variance": "process"}, "sample.variance is process, but sample.sampler heun has no choice of it"),
+        ({"sample__churn": 5.0, "sample__sampler": "ddim"}, "sample.churn is 5.0, but sample.sampler ddim has none"),
+        ({"sample__corrector_steps": 1}, "sample.corrector_steps is 1, but sample.sampler heun can't be corrected"),
+        ({"sample__churn_levels": [3.0, 0.1]}, "sample.churn_levels is [3.0, 0.1]: the first must be below the second"),
+        ({"sample__guidance_levels": [1.0]}, "sample.guidance_levels"),
         (
-            {"diffusion__process": "ddpm", "diffusion__ddpm__steps": 10},
-            "sample.steps is 18, more than diffusion.ddpm.steps (10)",
+            {"diffusion__preset": "ddpm", "diffusion__ddpm__steps": 10},
+            "sample.steps is 1000 on sample.grid discrete, more than diffusion.ddpm.steps (10) has; use as many or",
         ),
+        (
+            {"sample__grid": "discrete"},
+            "sample.grid is discrete, but diffusion.process edm has no steps of its own; use the grid uniform",
+        ),
+        (
+            {"diffusion__preset": "ddpm", "sample__sampler": "annealed_langevin"},
+            "sample.sampler is annealed_langevin, which needs noise that only grows over the data, but "
+            "diffusion.process is ddpm; use",
+        ),
+        (
+            {"evaluate__likelihood__solver": "ancestral"},
+            "evaluate.likelihood.solver is ancestral, which can't carry a density, as evaluate.likelihood.method ode",
+        ),
+        (
+            {"evaluate__likelihood__method": "bound"},
+            "evaluate.likelihood.method is bound, which is a sum over steps, but diffusion.process edm has none",
+        ),
+        (
+            {"diffusion__weighting": "likelihood"},
+            "diffusion.weighting likelihood is stated for times drawn uniformly, but diffusion.noise_levels is lognor",
+        ),
+        (
+            {"sample__guidance": 2.0, "sample__guidance_reference": "snapshot", "train__snapshots": 0},
+            "sample.guidance is 2.0 with sample.guidance_reference snapshot, but train.snapshots is 0",
+        ),
+        ({"sample__ema_length": 0.05}, "sample.ema_length is 0.05, but only train.ema power"),
+        (
+            {"sample__sampler": "ode", "sample__guidance": 2.0, "sample__guidance_levels": [0.1, 2.0]},
+            "sample.guidance_levels is [0.1, 2.0], but sample.sampler ode",
+        ),
+        ({"diffusion__preset": "ddmp"}, "diffusion.preset is 'ddmp': input should be 'ddpm', 'ddpm_v', 'ncsn'"),
+        ({"diffusion__ve__sigma_min": 60.0}, "diffusion.ve.sigma_min is 60.0, not below diffusion.ve.sigma_max (50.0)"),
         ({"diffusion__edm__sigma_min": 90.0}, "diffusion.edm.sigma_min is 90.0, not below diffusion.edm.sigma_max"),
         ({"diffusion__ddpm__beta_start": 0.03}, "diffusion.ddpm.beta_start is 0.03, not below"),
         ({"diffusion__ddpm__beta_end": 0.5}, "diffusion.ddpm.beta_end is 0.5: input should be less than or equal"),
@@ -91,9 +131,10 @@ def test_a_missing_key_is_named(tmp_path: Path):
 
 def test_the_names_that_params_allow_are_the_ones_the_registries_hold():
     from rediffuse.data.sources import SOURCES
-    from rediffuse.diffusion import NOISE_LEVELS, PREDICTIONS, PROCESSES
+    from rediffuse.diffusion import NOISE_LEVELS, PREDICTIONS, PROCESSES, SPREADS, WEIGHTINGS
     from rediffuse.networks import NETWORKS
-    from rediffuse.samplers import GRIDS, build_sampler
+    from rediffuse.presets import PRESETS
+    from rediffuse.samplers import GRIDS, SAMPLERS
     from rediffuse.training.schedule import SCHEDULES
 
     def allowed(section: type, key: str) -> set[str]:
@@ -105,11 +146,23 @@ def test_the_names_that_params_allow_are_the_ones_the_registries_hold():
     assert allowed(ModelParams, "name") == set(NETWORKS)
     assert allowed(DiffusionParams, "process") == set(PROCESSES)
     assert allowed(DiffusionParams, "prediction") == set(PREDICTIONS)
+    assert allowed(DiffusionParams, "preset") == set(PRESETS)
+    assert allowed(DiffusionParams, "weighting") == set(WEIGHTINGS)
     assert allowed(DiffusionParams, "noise_levels") == set(NOISE_LEVELS)
+    assert allowed(DiffusionParams, "spread") == set(SPREADS)
     assert allowed(TrainParams, "schedule") == set(SCHEDULES)
     assert allowed(SampleParams, "grid") == set(GRIDS)
-    for sampler in allowed(SampleParams, "sampler"):
-        build_sampler(sampler)
+    assert allowed(SampleParams, "sampler") == set(SAMPLERS)
+    assert allowed(LikelihoodParams, "solver") == set(SAMPLERS)
+
+
+def test_a_corrector_is_allowed_where_steps_stand_alone_and_nowhere_else():
+    from rediffuse.params.sampling import SINGLE_STEP
+    from rediffuse.samplers import SAMPLERS, SamplerSettings
+    from rediffuse.samplers.step import PerStep
+
+    alone = {name for name, build in SAMPLERS.items() if isinstance(build(SamplerSettings()), PerStep)}
+    assert set(SINGLE_STEP) == alone
 
 
 def test_runtime_is_no_tracked_parameter():

@@ -1,16 +1,21 @@
 """The section `sample` of params.yaml, and the sheets of pictures."""
 
 import io
+from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
 from rediffuse.errors import UserError
+from rediffuse.model import Model, build_model, describe
+from rediffuse.networks import Condition
+from rediffuse.params import Params, SampleParams, load_params
 from rediffuse.pictures import class_grid, sheet
-from rediffuse.sampling import class_mix
+from rediffuse.sampling import Sampling, class_mix
 
 
 def test_classes_come_in_turn_when_none_are_named():
@@ -54,3 +59,63 @@ def test_a_grid_has_a_row_a_class_in_colour_too_and_the_same_bytes_each_time():
     assert grid == class_grid(images, labels, ("x", "y", "z"))
     assert grid != class_grid(images[::-1], labels, ("x", "y", "z"))
     assert Image.open(io.BytesIO(class_grid(images, np.full(6, -1), ()))).mode == "RGB"
+
+
+def defaults() -> Params:
+    return load_params(Path(__file__).parents[1] / "params.yaml")
+
+
+def small_model(classes: tuple[str, ...] = ("a", "b")) -> Model:
+    params = defaults()
+    description = describe(params.model, params.diffusion, shape=(1, 4, 4), classes=classes, sigma_data=0.5)
+    model = build_model(description, torch.device("cpu"))
+    model.denoiser.requires_grad_(False).eval()
+    return model
+
+
+def sampling(model: Model, **changes: object) -> Sampling:
+    params: SampleParams = defaults().sample.model_copy(update={"batch_size": 4, "steps": 5} | changes)
+    return Sampling.of(model, params, torch.device("cpu"), reference=small_model().denoiser)
+
+
+@pytest.mark.parametrize(
+    ("changes", "evaluations"),
+    [
+        ({"sampler": "heun"}, 9),
+        ({"sampler": "ddim"}, 5),
+        ({"sampler": "ddim", "guidance": 2.0}, 10),
+        ({"sampler": "ddim", "guidance": 2.0, "guidance_reference": "snapshot"}, 10),
+        # Karras's five levels are 80, 17.5, 2.5, 0.17 and 0.002; two of them are guided.
+        ({"sampler": "ddim", "guidance": 2.0, "guidance_levels": (0.1, 3.0)}, 7),
+        ({"sampler": "reverse_diffusion", "corrector_steps": 2}, 15),
+        ({"sampler": "annealed_langevin", "langevin_steps": 3}, 16),
+    ],
+)
+def test_evaluations_are_counted_as_the_networks_see_images(changes: dict[str, object], evaluations: int):
+    ours = sampling(small_model(), **changes)
+    list(ours.images(np.array([0, 1, 0, 1])))
+    assert ours.evaluations == 4 * evaluations
+
+
+def test_temperature_scales_the_initial_noise_and_zero_leaves_no_variety():
+    model = small_model()
+    cold, warm = (
+        np.concatenate(list(sampling(model, temperature=each).images(np.zeros(4, int)))) for each in (0.0, 1.0)
+    )
+    assert len({image.tobytes() for image in cold}) == 1
+    assert len({image.tobytes() for image in warm}) == 4
+
+
+def test_thresholds_keep_the_estimate_inside():
+    model = small_model()
+    torch.nn.init.constant_(model.denoiser.network.head[-1].bias, 40.0)
+    labels = torch.zeros(4, dtype=torch.int64)
+    x, t = torch.randn(4, 1, 4, 4, generator=torch.Generator().manual_seed(0)), torch.ones(4)
+    for threshold, inside in (("none", False), ("static", True), ("dynamic", True)):
+        denoised = sampling(model, threshold=threshold).denoiser(x, t, Condition(labels=labels))
+        assert (float(denoised.abs().max()) <= 1) is inside
+
+
+def test_guidance_by_labels_needs_labels():
+    with pytest.raises(UserError, match=r"sample.guidance is 2.0, but the data has no labels to guide to; use 1"):
+        sampling(small_model(()), guidance=2.0)

@@ -1,4 +1,4 @@
-"""Denoisers that are known exactly, so that samplers and losses can be judged without training anything."""
+"""Denoisers that are known exactly: samplers, losses and likelihoods are judged without training anything."""
 
 from dataclasses import dataclass
 
@@ -28,6 +28,32 @@ class GaussianDenoiser:
         alpha, sigma = self.process.alpha(times), self.process.sigma(times)
         spread = (alpha**2 * self.std**2 + sigma**2).sqrt()
         return alpha[1] * self.mean + spread[1] / spread[0] * (x - alpha[0] * self.mean)
+
+
+@dataclass(frozen=True)
+class CorrelatedDenoiser:
+    """E[x0 | x_t] for images of 2×2 pixels x0 ~ N(mean, covariance): mean + αC(α²C + σ²)⁻¹(x_t - α·mean)."""
+
+    process: Process
+
+    mean = torch.tensor([0.4, -0.3, 0.0, 0.2], dtype=torch.float64)
+    covariance = torch.tensor(
+        [[0.30, 0.18, 0.05, 0.00], [0.18, 0.25, -0.04, 0.02], [0.05, -0.04, 0.12, 0.03], [0.00, 0.02, 0.03, 0.08]],
+        dtype=torch.float64,
+    )
+
+    def __call__(self, x_t: Tensor, t: Tensor, condition: Condition) -> Tensor:
+        # All examples of a sampler's batch are at one time.
+        alpha, sigma = self.process.alpha(t[:1]), self.process.sigma(t[:1])
+        noisy = alpha**2 * self.covariance + sigma**2 * torch.eye(4, dtype=torch.float64)
+        gain = alpha * torch.linalg.solve(noisy, self.covariance)
+        centred = x_t.flatten(1) - alpha * self.mean
+        return (self.mean + centred @ gain).reshape(x_t.shape)
+
+    def noisy_covariance(self, t: Tensor) -> Tensor:
+        """Of x_t."""
+        alpha, sigma = self.process.alpha(t), self.process.sigma(t)
+        return alpha**2 * self.covariance + sigma**2 * torch.eye(4, dtype=torch.float64)
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import torch
 from rediffuse.diffusion import Edm, NetworkDenoiser
 from rediffuse.networks import Unet
 from rediffuse.randomness import generator, seeded_global
-from rediffuse.samplers import GRIDS, build_sampler, generate, to_uint8
+from rediffuse.samplers import GRIDS, SamplerSettings, build_sampler, generate, to_uint8
 
 PROCESS = Edm()
 
@@ -26,7 +26,7 @@ def images(denoiser, count: int, *, sampler: str = "ddim", eta: float = 1.0, see
     batches = generate(
         denoiser,
         PROCESS,
-        build_sampler(sampler, eta=eta),
+        build_sampler(sampler, SamplerSettings(eta=eta)),
         GRIDS["karras"](PROCESS, 4),
         shape=(1, 8, 8),
         labels=[i % 3 for i in range(count)],

@@ -111,14 +111,20 @@ class Point:
         """The gradient of ln p_t(x_t), by Tweedie's formula."""
         return (expand(self.alpha, x_t) * denoised - x_t) / expand(self.sigma**2, x_t)
 
+    def velocity(self, x_t: Tensor, denoised: Tensor) -> Tensor:
+        """dx/dt of the probability-flow ODE, α'·x0 + σ'·eps, which is f·x_t - ½g²·score."""
+        return expand(self.alpha_rate, x_t) * denoised + expand(self.sigma_rate, x_t) * self.eps(x_t, denoised)
+
     @cached_property
     def _rates(self) -> tuple[Tensor, Tensor]:
         # Samplers run in inference mode, whose tensors know no gradient; a clone made outside of it does.
         with torch.inference_mode(False), torch.enable_grad():
             t = self.time.clone().requires_grad_()
-            (alpha_rate,) = torch.autograd.grad(self._process.alpha(t).sum(), t, allow_unused=True)
-            (sigma_rate,) = torch.autograd.grad(self._process.sigma(t).sum(), t)
-        return torch.zeros_like(self.time) if alpha_rate is None else alpha_rate, sigma_rate
+            # A coefficient that is constant has no gradient of its own.
+            alpha, sigma = self._process.alpha(t) + 0 * t, self._process.sigma(t) + 0 * t
+            (alpha_rate,) = torch.autograd.grad(alpha.sum(), t)
+            (sigma_rate,) = torch.autograd.grad(sigma.sum(), t)
+        return alpha_rate, sigma_rate
 
 
 def noise_to_signal(process: Process, t: Tensor) -> Tensor:

@@ -56,6 +56,16 @@ class Params(Section):
         return self
 
     @model_validator(mode="after")
+    def _guided_smoothly(self) -> Self:
+        sample = self.sample
+        if sample.sampler == "ode" and sample.guidance != 1 and sample.guidance_levels:
+            raise ValueError(
+                f"sample.guidance_levels is {list(sample.guidance_levels)}, but sample.sampler ode can't bound its "
+                "error across their ends; use null, or another sampler"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _sampled_on_its_process(self) -> Self:
         sample, diffusion = self.sample, self.diffusion
         steps = f"diffusion.{diffusion.process}.steps"

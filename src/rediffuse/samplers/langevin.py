@@ -4,21 +4,28 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 
-import torch
 from torch import Tensor
 
 from rediffuse.diffusion.denoiser import Denoiser
-from rediffuse.diffusion.process import Process, expand
+from rediffuse.diffusion.process import Point, Process
 from rediffuse.networks import Condition
 from rediffuse.samplers.step import Noise, PerStep, Step, batch_time, transition
+
+
+def langevin_step(at: Point, x: Tensor, denoised: Tensor, size: float, noise: Noise) -> Tensor:
+    """x + ε·score + √(2ε)·z with ε = size·sigma²: it leaves p_t as it is, but for an error of the order of size."""
+    moved: Tensor = x + size * at.sigma**2 * at.score(x, denoised) + (2 * size) ** 0.5 * at.sigma * noise()
+    return moved
 
 
 @dataclass(frozen=True)
 class PredictorCorrector:
     """Langevin steps at each time, before the predictor leaves it (Song et al., 2021, algorithms 2 to 5).
 
-    x += ε·score + √(2ε)·z with ε = 2a·(r·‖z‖/‖score‖)², a = α_ts² (1 where the signal is kept). The norms are of one
-    image each: taken over the batch, as in their code, an image would depend on its batch mates.
+    x += ε·score + √(2ε)·z with ε = 2a·(r·σ_t)², a = α_ts² (1 where the signal is kept). In the paper it is
+    ε = 2a·(r·‖z‖/‖score‖)², and the norms' ratio is σ_t where noise dominates. With norms over the batch an image
+    depends on its batch mates, and with norms of its own the step depends on the draw, which the stationary
+    distribution does not survive: its variance comes out 8 % too large in 64 dimensions, and 29 % in 16.
 
     Args:
         predictor: a sampler whose steps stand alone.
@@ -35,12 +42,10 @@ class PredictorCorrector:
     ) -> Iterator[Step]:
         """See `Sampler`."""
         for i, (t, s) in enumerate(pairwise(times)):
-            scale = transition(process.at(t), process.at(s))[0] ** 2 if s > 0 else 1.0
+            scale = float(transition(process.at(t), process.at(s))[0] ** 2) if s > 0 else 1.0
             for _ in range(self.steps):
-                score = process.at(t).score(x, denoiser(x, batch_time(t, x), condition))
-                z = noise()
-                size = 2 * scale * (self.snr * _norm(z) / _norm(score)) ** 2
-                x = x + expand(size, x) * score + expand((2 * size).sqrt(), x) * z
+                denoised = denoiser(x, batch_time(t, x), condition)
+                x = langevin_step(process.at(t), x, denoised, 2 * scale * self.snr**2, noise)
             for step in self.predictor(denoiser, process, times[i : i + 2], x, condition, noise):
                 x = step.x
                 yield step
@@ -69,13 +74,7 @@ class AnnealedLangevin:
             at = process.at(t)
             for _ in range(self.steps):
                 denoised = denoiser(x, batch_time(t, x), condition)
-                x = x + self.size * at.sigma**2 * at.score(x, denoised) + (2 * self.size) ** 0.5 * at.sigma * noise()
+                x = langevin_step(at, x, denoised, self.size, noise)
             if s == 0:
                 x = denoised = denoiser(x, batch_time(t, x), condition)
             yield Step(t=float(s), x=x, denoised=denoised)
-
-
-def _norm(x: Tensor) -> Tensor:
-    """The Euclidean norm of each image, B."""
-    norms: Tensor = torch.linalg.vector_norm(x.flatten(1), dim=1)
-    return norms

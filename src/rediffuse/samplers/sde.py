@@ -12,6 +12,8 @@ from rediffuse.samplers.step import Noise, PerStep, transition
 class EulerMaruyama(PerStep):
     """x_s = x_t + (f·x_t - ½(1 + η²)·g²·score)·(s - t) + η·g·√(t - s)·z (Song et al., 2021, eq. 6 and 13).
 
+    f·x_t - ½g²·score is the velocity of the path, which is finite also where there is no signal left.
+
     Args:
         eta: η; 1 is the reverse SDE, 0 the probability-flow ODE, more only noisier. Every η has the same marginals.
     """
@@ -20,9 +22,11 @@ class EulerMaruyama(PerStep):
 
     def step(self, t: Point, s: Point, x: Tensor, denoised: Tensor, noise: Noise) -> Tensor:
         step = s.time - t.time
-        slope = t.drift * x - (1 + self.eta**2) / 2 * t.diffusion * t.score(x, denoised)
-        x = x + step * slope
-        return x + self.eta * (-step * t.diffusion).sqrt() * noise() if self.eta else x
+        ahead = x + step * t.velocity(x, denoised)
+        if not self.eta:
+            return ahead
+        ahead = ahead - step * self.eta**2 / 2 * t.diffusion * t.score(x, denoised)
+        return ahead + self.eta * (-step * t.diffusion).sqrt() * noise()
 
 
 @dataclass(frozen=True)
