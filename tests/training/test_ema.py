@@ -101,7 +101,8 @@ def test_a_snapshot_is_what_a_training_that_ends_there_would_leave(tmp_path: Pat
 
 @pytest.mark.parametrize("call", [1, 2])
 def test_a_training_killed_and_resumed_leaves_the_same_averages_and_snapshots(tmp_path: Path, call: int):
-    params = train_params(**POWER)
+    # Three, so that a snapshot falls on each checkpoint.
+    params = train_params(**POWER | {"snapshots": 3})
     whole, curves = run_fit(tmp_path / "whole", params=params)
     with pytest.raises(KilledError):
         run_fit(tmp_path / "killed", params=params, log=Killer(call))
