@@ -109,6 +109,7 @@ def test_a_training_killed_and_resumed_leaves_the_same_averages_and_snapshots(tm
     resumed, resumed_curves = run_fit(tmp_path / "killed", params=params)
     assert weights(resumed) == weights(whole)
     assert resumed_curves.rows == curves.rows
+    assert resumed.snapshots == whole.snapshots
     assert contents(CheckpointFolder(tmp_path / "killed").snapshots) == contents(
         CheckpointFolder(tmp_path / "whole").snapshots
     )
