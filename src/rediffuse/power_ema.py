@@ -31,7 +31,7 @@ class Profile:
 
 
 def exponent(length: float) -> float:
-    """The γ of 0 or more whose profile has that length: σ_rel² = (γ+1) / ((γ+2)²(γ+3)), eq. 126."""
+    """The γ of 0 or more whose profile has that length: σ_rel² = (γ+1) / ((γ+2)²(γ+3)), eq. 123."""
     low, high = 0.0, 1 / length
     while low < (middle := (low + high) / 2) < high:
         longer = (middle + 1) / ((middle + 2) ** 2 * (middle + 3)) > length**2
