@@ -104,7 +104,7 @@ def trained(params: Params, examples: Examples, device: torch.device, folder: Pa
 def digest(state: TrainingState) -> str:
     """SHA-256 of weights and averages."""
     content = hashlib.sha256()
-    for module in (state.denoiser, state.average):
+    for module in (state.denoiser, *(average.denoiser for average in state.averages.members)):
         for tensor in module.state_dict().values():
             content.update(tensor.cpu().numpy().tobytes())
     return content.hexdigest()

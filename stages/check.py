@@ -20,6 +20,15 @@ def check(params: Params, workspace: Workspace) -> dict[str, Any]:
             f"params.yaml: prepare.path is {params.prepare.path}, but there is no such folder; "
             f"prepare.source {params.prepare.source} reads its files there"
         )
+    if params.train.ema == "power":
+        from rediffuse.snapshots import check_length, planned
+
+        for key, length in (
+            ("train.ema_length", params.train.ema_length),
+            ("sample.ema_length", params.sample.ema_length),
+        ):
+            if length is not None:
+                check_length(key, length, planned(params.train))
     if params.runtime.device == "cuda":
         from rediffuse import runtime
 

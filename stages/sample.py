@@ -10,6 +10,7 @@ from rediffuse.model import load_model
 from rediffuse.params import Params
 from rediffuse.pictures import class_grid, sheet
 from rediffuse.sampling import Sampling, class_mix
+from rediffuse.snapshots import earlier, reconstruct
 from rediffuse.stage import run_stage
 from rediffuse.tables import rounded
 from rediffuse.workspace import Workspace
@@ -20,7 +21,12 @@ def sample(params: Params, workspace: Workspace) -> dict[str, Any]:
     device = runtime.start(params.runtime)
     model = load_model(workspace.denoiser, device)
     labels = class_mix(params.sample.count, model.classes, params.sample.classes)
-    sampling = Sampling.of(model, params.sample, device)
+    length, denoiser, reference = params.sample.ema_length, None, None
+    if length is not None:
+        denoiser = reconstruct(workspace.snapshots, length, device, key="sample.ema_length").denoiser
+    if params.sample.guidance != 1 and params.sample.guidance_reference == "snapshot":
+        reference = earlier(workspace.snapshots, params.sample.guidance_snapshot, device).denoiser
+    sampling = Sampling.of(model, params.sample, device, denoiser=denoiser, reference=reference)
 
     batches = []
     with tqdm(total=len(labels), unit="img", desc="sample", disable=None if params.runtime.progress else True) as bar:

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import torch
 
 from rediffuse import files, runtime
 from rediffuse.data.card import Card
@@ -14,6 +15,7 @@ from rediffuse.params import Params
 from rediffuse.pictures import class_grid
 from rediffuse.randomness import seeded_global
 from rediffuse.sampling import Sampling, class_mix
+from rediffuse.snapshots import check_length, planned, publish, reconstruct
 from rediffuse.source import source_digest
 from rediffuse.stage import run_stage
 from rediffuse.tables import rounded, write_table
@@ -30,11 +32,16 @@ SOURCE = (
     "training",
     "files.py",
     "model.py",
+    "power_ema.py",
     "randomness.py",
     "runtime.py",
     "seeds.py",
+    "snapshots.py",
     "tables.py",
 )
+
+LENGTH = "train.ema_length"
+CPU = torch.device("cpu")
 
 
 def train(params: Params, workspace: Workspace, run: Run | None = None) -> dict[str, Any]:
@@ -48,8 +55,14 @@ def train(params: Params, workspace: Workspace, run: Run | None = None) -> dict[
 
     labels = class_mix(min(64, 8 * max(1, len(card.classes))), card.classes, None)
     shown = params.sample.model_copy(update={"batch_size": len(labels)})
+    if shown.guidance_reference == "snapshot":
+        # There is none yet.
+        shown = shown.model_copy(update={"guidance": 1.0})
     # Asked for before training, so that what can't be sampled is not trained first.
-    Sampling.of(model, params.sample, device)
+    Sampling.of(model, shown, device)
+    snapshots = planned(params.train)
+    if params.train.ema == "power":
+        check_length(LENGTH, params.train.ema_length, snapshots)
 
     def preview(denoiser: NetworkDenoiser) -> bytes:
         sampling = Sampling.of(model, shown, device, denoiser=denoiser)
@@ -96,7 +109,11 @@ def train(params: Params, workspace: Workspace, run: Run | None = None) -> dict[
             }
         )
         files.write_json(workspace.metrics("train"), metrics)
-        save_model(workspace.denoiser, description, state.average)
+        publish(checkpoints.snapshots, workspace.snapshots, snapshots)
+        final = state.average
+        if params.train.ema == "power":
+            final = reconstruct(workspace.snapshots, params.train.ema_length, CPU, key=LENGTH).denoiser
+        save_model(workspace.denoiser, description, final)
         checkpoints.clear()
     return metrics
 

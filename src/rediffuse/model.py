@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
+from torch import Tensor
 
 from rediffuse.diffusion import (
     NOISE_LEVELS,
@@ -151,8 +152,8 @@ def save_model(path: Path, description: Description, denoiser: NetworkDenoiser) 
         save_file(tensors, temporary, {_KEY: json.dumps(description, sort_keys=True)})
 
 
-def load_model(path: Path, device: torch.device) -> Model:
-    """The model in a file, ready to sample.
+def read_weights(path: Path) -> tuple[Description, dict[str, Tensor]]:
+    """The description in a model's file, and the tensors of its network by name, on the CPU.
 
     Raises:
         UserError: the file is missing, or is no model of rediffuse's.
@@ -167,7 +168,17 @@ def load_model(path: Path, device: torch.device) -> Model:
         raise UserError(f"{path} is not a safetensors file: {error}") from None
     if _KEY not in metadata:
         raise UserError(f"{path} holds weights, but not rediffuse's description of the model they belong to")
-    model = build_model(json.loads(metadata[_KEY]), device)
+    return json.loads(metadata[_KEY]), tensors
+
+
+def load_model(path: Path, device: torch.device) -> Model:
+    """The model in a file, ready to sample.
+
+    Raises:
+        UserError: the file is missing, or is no model of rediffuse's.
+    """
+    description, tensors = read_weights(path)
+    model = build_model(description, device)
     model.denoiser.network.load_state_dict(tensors)
     model.denoiser.requires_grad_(False).eval()
     return model

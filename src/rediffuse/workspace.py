@@ -83,6 +83,10 @@ class Workspace:
     def denoiser(self) -> Path:
         return self.root / "models" / "denoiser.safetensors"
 
+    @property
+    def snapshots(self) -> Path:
+        return self.root / "models" / "snapshots"
+
     # What is made of it.
     @property
     def sampled_images(self) -> Path:

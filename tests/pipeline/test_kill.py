@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from rediffuse import files
+from tests.data.planted import contents
 from tests.pipeline.conftest import Repository
 from tests.pipeline.test_repro import client, runs
 
@@ -33,7 +34,10 @@ def checkpoints(repository: Repository) -> list[Path]:
 
 @pytest.mark.parametrize(("tracking", "step"), [("true", 20), ("false", 10)])
 def test_a_killed_training_goes_on_to_the_same_model_in_the_same_run(trained: Repository, tracking: str, step: int):
-    whole = {name: files.sha256(trained.path / name) for name in ("models/denoiser.safetensors", "plots/training.csv")}
+    snapshots = [f"models/snapshots/{name}" for name in contents(trained.workspace.snapshots)]
+    names = ("models/denoiser.safetensors", "plots/training.csv", *snapshots)
+    whole = {name: files.sha256(trained.path / name) for name in names}
+    assert len(whole) == 2 + 4 + 1
     trained.edit(**{"  tracking: true": f"  tracking: {tracking}"})
     for name in whole:
         (trained.path / name).unlink()

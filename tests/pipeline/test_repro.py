@@ -21,6 +21,7 @@ OUTS = (
     "data/clean/card.json",
     "data/split/split.parquet",
     "models/denoiser.safetensors",
+    "models/snapshots/index.json",
     "samples/images.npy",
     "samples/labels.npy",
     "samples/grid.png",
@@ -79,7 +80,7 @@ def test_another_folder_hash_seed_locale_and_order_of_intervals_give_the_same_by
 
 
 def test_training_leaves_no_state_behind(finished: Repository):
-    assert list((finished.workspace.state / "train").glob("*/*.safetensors")) == []
+    assert list((finished.workspace.state / "train").rglob("*.safetensors")) == []
 
 
 def test_one_mlflow_run_holds_the_whole_pipeline(finished: Repository):

@@ -1,7 +1,7 @@
-"""The loop, its averages, its schedules, its batches and its validation."""
+"""The loop, its schedules, its batches, its checkpoints and its validation."""
 
 import copy
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -10,14 +10,13 @@ import torch
 from torch import nn
 
 from rediffuse.data.dataset import Examples
-from rediffuse.diffusion import DenoisingLoss, Edm, LogNormal, NetworkDenoiser
+from rediffuse.diffusion import SPREADS, DenoisingLoss, Edm, LogNormal, NetworkDenoiser
 from rediffuse.errors import TryAgainError, UserError
 from rediffuse.model import Model
 from rediffuse.networks import Condition, Unet
 from rediffuse.params import RuntimeParams, TrainParams, load_params
 from rediffuse.randomness import seeded_global
 from rediffuse.runtime import start
-from rediffuse.training import ema
 from rediffuse.training.batches import Batches
 from rediffuse.training.checkpoint import CheckpointFolder
 from rediffuse.training.fit import Curves, due, fingerprint, fit
@@ -49,6 +48,8 @@ def model(dropout: float = 0.0, device: torch.device = CPU) -> Model:
         ),
         loss=DenoisingLoss(process=process, prediction="edm", sigma_data=0.7),
         noise_levels=LogNormal(process),
+        spread=SPREADS["stratified"],
+        uncertainty=None,
     )
 
 
@@ -105,7 +106,7 @@ def run_fit(
 
 
 def weights(state: TrainingState) -> bytes:
-    modules = (state.denoiser, state.average)
+    modules = (state.denoiser, *(average.denoiser for average in state.averages.members))
     return b"".join(tensor.cpu().numpy().tobytes() for module in modules for tensor in module.state_dict().values())
 
 
@@ -191,12 +192,12 @@ def test_the_learning_rate_of_each_step_is_the_schedules(tmp_path: Path):
 def gradient_norms(**changes: object) -> list[float]:
     """The norm of the gradient that the optimizer sees in each step."""
     params, ours, norms = train_params(**changes), model(), []
-    state = TrainingState.new(ours.denoiser, params)
+    state = TrainingState.new(ours, params)
     state.optimizer.register_step_pre_hook(
         lambda *_: norms.append(float(nn.utils.get_total_norm([p.grad for p in ours.denoiser.parameters()])))
     )
     batches = Batches(examples().images, examples().labels, seed=0, batch_size=8, microbatch=4, device=CPU)
-    for _ in train(state, loss=ours.loss, noise_levels=ours.noise_levels, batches=batches, params=params, seed=0):
+    for _ in train(state, ours, batches=batches, params=params, seed=0):
         pass
     return norms
 
@@ -220,9 +221,9 @@ def test_half_of_the_images_are_mirrored_when_asked(flip: bool, share: float):
             mirrored.extend((x0[..., 0] > x0[..., -1]).flatten(1).all(1).tolist())
             return super().__call__(denoiser, x0, condition, noise, t)
 
-    loss = Watching(process=Edm(), prediction="edm", sigma_data=0.7)
-    state = TrainingState.new(ours.denoiser, params)
-    for _ in train(state, loss=loss, noise_levels=ours.noise_levels, batches=batches, params=params, seed=0):
+    watched = replace(ours, loss=Watching(process=Edm(), prediction="edm", sigma_data=0.7))
+    state = TrainingState.new(ours, params)
+    for _ in train(state, watched, batches=batches, params=params, seed=0):
         pass
     assert sum(mirrored) / len(mirrored) == pytest.approx(share, abs=0.09 if flip else 0)
 
@@ -269,7 +270,7 @@ def test_two_microbatches_are_one_batch_up_to_rounding():
     """The sum over microbatches is the gradient of the whole batch, though each draws its own noise."""
     params = train_params(steps=1, batch_size=8, microbatch=4)
     ours = model()
-    state = TrainingState.new(ours.denoiser, params)
+    state = TrainingState.new(ours, params)
     before = copy.deepcopy(ours.denoiser)
     batches = Batches(examples().images, examples().labels, seed=0, batch_size=8, microbatch=4, device=CPU)
     seen = []
@@ -281,9 +282,7 @@ def test_two_microbatches_are_one_batch_up_to_rounding():
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(DenoisingLoss, "__call__", spy)
-        result = next(
-            train(state, loss=ours.loss, noise_levels=ours.noise_levels, batches=batches, params=params, seed=0)
-        )
+        result = next(train(state, ours, batches=batches, params=params, seed=0))
     x0, noise, t = (torch.cat([part[i] for part in seen]) for i in (0, 2, 3))
     condition = Condition(labels=torch.cat([part[1].labels for part in seen]))
     whole = ours.loss(before, x0, condition, noise, t).mean()
@@ -294,7 +293,7 @@ def test_two_microbatches_are_one_batch_up_to_rounding():
 def test_labels_are_dropped_by_example_at_the_rate_asked_for():
     params = train_params(steps=60, batch_size=32, microbatch=32, label_drop=0.1)
     ours = model()
-    state = TrainingState.new(ours.denoiser, params)
+    state = TrainingState.new(ours, params)
     batches = Batches(examples().images, examples().labels, seed=0, batch_size=32, microbatch=32, device=CPU)
     dropped = []
 
@@ -303,8 +302,8 @@ def test_labels_are_dropped_by_example_at_the_rate_asked_for():
             dropped.append((condition.labels == -1).sum().item())
             return denoiser.network.head[2].weight.sum().expand(len(x0)) ** 2
 
-    loss = Watching(process=Edm(), prediction="edm", sigma_data=0.7)
-    for _ in train(state, loss=loss, noise_levels=ours.noise_levels, batches=batches, params=params, seed=0):
+    watched = replace(ours, loss=Watching(process=Edm(), prediction="edm", sigma_data=0.7))
+    for _ in train(state, watched, batches=batches, params=params, seed=0):
         pass
     assert sum(dropped) / (60 * 32) == pytest.approx(0.1, abs=0.025)
     # Whole batches would give 0 or 32.
@@ -354,41 +353,6 @@ def test_cosine_and_constant_warm_up_and_then_do_as_they_are_named():
     assert SCHEDULES["cosine"](55, 100, 0.1) == pytest.approx(0.5)
 
 
-def test_the_average_is_a_copy_until_its_start_and_then_an_average():
-    assert [ema.ema_decay(step, 0.995, start=3) for step in (1, 3)] == [0, 0]
-    assert ema.ema_decay(4, 0.995, start=3) == 2 / 11
-    assert ema.ema_decay(10_000, 0.995, start=3) == 0.995
-
-
-def test_the_average_holds_buffers_too():
-    def module(value: float) -> nn.Module:
-        layer = nn.BatchNorm1d(2)
-        for tensor in layer.state_dict().values():
-            tensor.fill_(value)
-        return layer
-
-    average = module(0.0)
-    ema.update(average, module(10.0), 0.75)
-    state = average.state_dict()
-    assert state["weight"].tolist() == state["running_mean"].tolist() == state["running_var"].tolist() == [2.5, 2.5]
-    assert int(state["num_batches_tracked"]) == 10
-
-
-def test_the_average_follows_its_definition_through_a_training():
-    params = train_params(steps=8, ema_start=2, ema_decay=0.6)
-    ours = model()
-    state = TrainingState.new(ours.denoiser, params)
-    batches = Batches(examples().images, examples().labels, seed=0, batch_size=8, microbatch=4, device=CPU)
-    expected = None
-    for result in train(state, loss=ours.loss, noise_levels=ours.noise_levels, batches=batches, params=params, seed=0):
-        raw = state.denoiser.network.stem.weight.detach().double()
-        since = result.step - 2
-        beta = 0 if since <= 0 else min(0.6, (1 + since) / (10 + since))
-        expected = raw if expected is None else beta * expected + (1 - beta) * raw
-    torch.testing.assert_close(state.average.network.stem.weight.double(), expected, atol=1e-7, rtol=1e-6)
-    assert not torch.equal(state.average.network.stem.weight, state.denoiser.network.stem.weight)
-
-
 def test_validation_is_a_mean_over_the_examples():
     """A network of zeros that predicts x0 has the loss mean(x0²), however many examples there are."""
 
@@ -431,18 +395,18 @@ def test_the_weights_learn(tmp_path: Path):
 def saved(folder: Path, step: int = 3) -> tuple[CheckpointFolder, TrainingState]:
     params = train_params(steps=step)
     ours = model()
-    state = TrainingState.new(ours.denoiser, params)
+    state = TrainingState.new(ours, params)
     batches = Batches(examples().images, examples().labels, seed=0, batch_size=8, microbatch=4, device=CPU)
     checkpoints = CheckpointFolder(folder)
     checkpoints.path.mkdir(parents=True, exist_ok=True)
-    for _ in train(state, loss=ours.loss, noise_levels=ours.noise_levels, batches=batches, params=params, seed=0):
+    for _ in train(state, ours, batches=batches, params=params, seed=0):
         pass
     checkpoints.save(state, {"note": 1})
     return checkpoints, state
 
 
 def fresh() -> TrainingState:
-    return TrainingState.new(model().denoiser, train_params())
+    return TrainingState.new(model(), train_params())
 
 
 def test_a_checkpoint_saved_loaded_and_saved_again_is_the_same_bytes(tmp_path: Path):

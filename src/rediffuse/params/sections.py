@@ -107,10 +107,17 @@ class TrainParams(Section):
             raise ValueError(
                 f"train.batch_size is {self.batch_size}, not a multiple of train.microbatch ({self.microbatch})"
             )
-        if self.ema_start >= self.steps:
+        if self.ema == "constant" and self.ema_start >= self.steps:
             raise ValueError(
                 f"train.ema_start is {self.ema_start}, not below train.steps ({self.steps}): "
                 "the averaged weights would be the raw ones"
+            )
+        if self.snapshots > self.steps:
+            raise ValueError(f"train.snapshots is {self.snapshots}, more than train.steps ({self.steps})")
+        if self.ema == "power" and self.snapshots < 2:
+            raise ValueError(
+                f"train.ema is power, but train.snapshots is {self.snapshots}: the averaged weights are computed from "
+                "snapshots; use at least 2, or the ema constant"
             )
         return self
 

@@ -2,12 +2,14 @@
 
 A folder holds one run's state. A new checkpoint is written beside the old one, renamed into place and read back; only
 then the old one goes. So a kill at any moment leaves at least one that reads back. A byte that flipped on the disk no
-longer matches the digest in the name, and the checkpoint before it, if there is one, is taken.
+longer matches the digest in the name, and the checkpoint before it, if there is one, is taken. Snapshots of the
+averages lie in a folder beside; a checkpoint of which one is missing or spoilt is passed over as well.
 """
 
 import fcntl
 import json
 import re
+import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,6 +22,8 @@ from torch import Tensor
 
 from rediffuse.errors import TryAgainError
 from rediffuse.files import fsync_directory, replacing, sha256
+from rediffuse.model import Description, save_model
+from rediffuse.snapshots import Snapshot
 from rediffuse.training.trainer import TrainingState
 
 _NAME = re.compile(r"step-(\d{8})-([0-9a-f]{64})\.safetensors")
@@ -34,6 +38,11 @@ class CheckpointFolder:
     """
 
     path: Path
+
+    @property
+    def snapshots(self) -> Path:
+        """The folder of the snapshots taken so far."""
+        return self.path / "snapshots"
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -51,15 +60,23 @@ class CheckpointFolder:
                     f"another process is training this very run (it holds {self.path / 'lock'}); wait for it or stop it"
                 ) from None
             # What a kill inside a write left behind is nobody's now.
-            for path in self.path.glob(".*.next.safetensors"):
+            for path in self.path.rglob(".*.safetensors"):
                 path.unlink()
             yield
+
+    def take_snapshot(self, state: TrainingState, description: Description) -> None:
+        """Write each average as a model of its own; the next checkpoint lists them."""
+        for average in state.averages.members:
+            path = self.snapshots / Snapshot(state.step, average.length).file
+            save_model(path, description, average.denoiser)
+            state.snapshots[path.name] = sha256(path)
 
     def save(self, state: TrainingState, record: Mapping[str, Any]) -> None:
         """Write the state, and beside it `record`: JSON values that belong to the same moment."""
         tensors = {name: tensor.contiguous() for name, tensor in _tensors(state).items()}
         older = [path for _, path in self._slots()]
-        metadata = {"rediffuse": json.dumps({"step": state.step, "record": record}, sort_keys=True)}
+        content = {"step": state.step, "snapshots": state.snapshots, "record": record}
+        metadata = {"rediffuse": json.dumps(content, sort_keys=True)}
         unnamed = self.path / "next.safetensors"
         with replacing(unnamed) as temporary:
             save_file(tensors, temporary, metadata)
@@ -78,17 +95,24 @@ class CheckpointFolder:
                 continue
             with safe_open(path, framework="pt") as file:
                 content = json.loads(file.metadata()["rediffuse"])
+                if not self._all_there(content["snapshots"]):
+                    continue
                 _restore(state, {name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
-            state.step = content["step"]
+            state.step, state.snapshots = content["step"], content["snapshots"]
             record: dict[str, Any] = content["record"]
             return record
         return None
 
     def clear(self) -> None:
-        """Remove the checkpoints of a run that is done."""
+        """Remove the checkpoints and snapshots of a run that is done."""
         for _, path in self._slots():
             path.unlink()
         (self.path / "next.safetensors").unlink(missing_ok=True)
+        shutil.rmtree(self.snapshots, ignore_errors=True)
+
+    def _all_there(self, snapshots: Mapping[str, str]) -> bool:
+        paths = {self.snapshots / name: digest for name, digest in snapshots.items()}
+        return all(path.exists() and sha256(path) == digest for path, digest in paths.items())
 
     def _slots(self) -> list[tuple[int, Path]]:
         """The checkpoints, newest first."""
@@ -104,7 +128,8 @@ def _intact(path: Path) -> bool:
 def _tensors(state: TrainingState) -> dict[str, Tensor]:
     """Weights, averages and the optimizer's moments, each under its own name."""
     tensors = {f"weights.{name}": tensor for name, tensor in state.trained.state_dict().items()}
-    tensors |= {f"average.{name}": tensor for name, tensor in state.average.state_dict().items()}
+    for average in state.averages.members:
+        tensors |= {f"{average.name}.{name}": tensor for name, tensor in average.denoiser.state_dict().items()}
     for name, parameter in state.trained.named_parameters():
         tensors |= {f"optimizer.{key}.{name}": value for key, value in state.optimizer.state[parameter].items()}
     return tensors
@@ -115,7 +140,8 @@ def _restore(state: TrainingState, tensors: Mapping[str, Tensor]) -> None:
         return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
 
     state.trained.load_state_dict(below("weights."))
-    state.average.load_state_dict(below("average."))
+    for average in state.averages.members:
+        average.denoiser.load_state_dict(below(f"{average.name}."))
     moments = {key: below(f"optimizer.{key}.") for key in ("step", "exp_avg", "exp_avg_sq")}
     for name, parameter in state.trained.named_parameters():
         state.optimizer.state[parameter] = {key: values[name].to(parameter.device) for key, values in moments.items()}

@@ -1,9 +1,71 @@
-"""The exponential moving average of the weights, in float32, buffers included."""
+"""The moving averages of the weights that a training keeps, in float32, buffers included."""
 
-from collections.abc import Sequence
+import copy
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor, nn
+
+from rediffuse import power_ema
+from rediffuse.diffusion import NetworkDenoiser
+from rediffuse.params import TrainParams
+
+
+@dataclass(frozen=True)
+class Average:
+    """One average.
+
+    Args:
+        denoiser: holds it.
+        length: of a power function's profile (see `power_ema`); None for the constant decay.
+        decay: β after step n, from 1.
+    """
+
+    denoiser: NetworkDenoiser
+    length: float | None
+    decay: Callable[[int], float]
+
+    @property
+    def name(self) -> str:
+        """Its name among the others."""
+        return "average" if self.length is None else f"average-{self.length:.3f}"
+
+
+@dataclass(frozen=True)
+class Averages:
+    """The averages of one training.
+
+    Args:
+        members: one for the constant decay, else one for each of `power_ema.LENGTHS`. The first stands for all in
+            validation and previews: it is the one whose length is nearest to that of the model to come.
+    """
+
+    members: tuple[Average, ...]
+
+    @classmethod
+    def of(cls, denoiser: NetworkDenoiser, params: TrainParams) -> "Averages":
+        """Those that the section `train` asks for, each a copy of the weights so far."""
+
+        def held() -> NetworkDenoiser:
+            # Samples and validation use an average, without dropout.
+            return copy.deepcopy(denoiser).requires_grad_(False).eval()
+
+        if params.ema == "constant":
+            return cls((Average(held(), None, partial(ema_decay, decay=params.ema_decay, start=params.ema_start)),))
+        nearest_first = sorted(power_ema.LENGTHS, key=lambda length: abs(length - params.ema_length))
+        return cls(
+            tuple(
+                Average(held(), length, partial(power_ema.decay, gamma=power_ema.exponent(length)))
+                for length in nearest_first
+            )
+        )
+
+    def update(self, denoiser: NetworkDenoiser, step: int) -> None:
+        """Take in the weights after step `step`, from 1."""
+        for average in self.members:
+            update(average.denoiser, denoiser, average.decay(step))
 
 
 def ema_decay(step: int, decay: float, start: int) -> float:

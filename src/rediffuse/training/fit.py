@@ -16,6 +16,7 @@ from rediffuse.diffusion import NetworkDenoiser
 from rediffuse.errors import UserError
 from rediffuse.model import Model
 from rediffuse.params import RuntimeParams, TrainParams
+from rediffuse.snapshots import planned
 from rediffuse.training.batches import Batches
 from rediffuse.training.checkpoint import CheckpointFolder
 from rediffuse.training.trainer import StepResult, TrainingState, train
@@ -83,7 +84,7 @@ def fit(
         params: the section `train`.
         runtime: intervals and the progress bar; no number depends on it.
         seed: of everything drawn.
-        checkpoints: the run's own folder, locked by the caller.
+        checkpoints: the run's own folder, locked by the caller; the snapshots lie there in the end.
         log: curves go there with each checkpoint.
         preview: draws what the raw and the averaged weights make.
 
@@ -109,6 +110,7 @@ def fit(
             denoiser, model.loss, model.noise_levels, validation.images, labels, seed=seed, device=device
         )
 
+    snapshot_steps = {snapshot.step for snapshot in planned(params)}
     window = torch.tensor(curves.window, device=device)
     timed_step, timed_at = state.step, time.monotonic()
     bar = tqdm(
@@ -137,6 +139,8 @@ def fit(
                 denoiser.eval()
                 log.log_image(f"step-{result.step:07d}-{name}.png", preview(denoiser))
             state.denoiser.train()
+        if result.step in snapshot_steps:
+            checkpoints.take_snapshot(state, model.description)
         if due(result.step, runtime.checkpoint_every, params.steps):
             curves.window = _finite(window, result.step)
             checkpoints.save(

@@ -4,9 +4,8 @@ Logging, checkpoints, previews and the progress bar are the caller's. All random
 (seed, k, microbatch), so a state put back at step k goes on as if it had never stopped.
 """
 
-import copy
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
@@ -16,8 +15,8 @@ from rediffuse.model import Model
 from rediffuse.networks import Condition
 from rediffuse.params import TrainParams
 from rediffuse.randomness import generator, seeded_global
-from rediffuse.training import ema
 from rediffuse.training.batches import Batches
+from rediffuse.training.ema import Averages
 from rediffuse.training.schedule import SCHEDULES
 
 BETAS = (0.9, 0.99)
@@ -31,27 +30,37 @@ class TrainingState:
         step: optimizer steps taken.
         denoiser: the weights being trained.
         uncertainty: trained with them, where the weighting has one.
-        average: the moving average of the denoiser's weights.
+        averages: the moving averages of the denoiser's weights.
         optimizer: AdamW over the weights of `trained`.
+        snapshots: the files of averages written so far, each with its SHA-256.
     """
 
     step: int
     denoiser: NetworkDenoiser
     uncertainty: Uncertainty | None
-    average: NetworkDenoiser
+    averages: Averages
     optimizer: torch.optim.AdamW
+    snapshots: dict[str, str] = field(default_factory=dict)
 
     @classmethod
     def new(cls, model: Model, params: TrainParams) -> "TrainingState":
         """The state before the first step."""
-        average = copy.deepcopy(model.denoiser).requires_grad_(False)
-        # Samples and validation use the average, without dropout.
-        average.eval()
         trained = _trained(model.denoiser, model.uncertainty)
         optimizer = torch.optim.AdamW(
             trained.parameters(), lr=params.lr, betas=BETAS, weight_decay=params.weight_decay, fused=True
         )
-        return cls(step=0, denoiser=model.denoiser, uncertainty=model.uncertainty, average=average, optimizer=optimizer)
+        return cls(
+            step=0,
+            denoiser=model.denoiser,
+            uncertainty=model.uncertainty,
+            averages=Averages.of(model.denoiser, params),
+            optimizer=optimizer,
+        )
+
+    @property
+    def average(self) -> NetworkDenoiser:
+        """The average that validation and previews look at."""
+        return self.averages.members[0].denoiser
 
     @property
     def trained(self) -> nn.ModuleDict:
@@ -106,7 +115,7 @@ def train(
         state.optimizer.zero_grad()
 
         state.step = step + 1
-        ema.update(state.average, state.denoiser, ema.ema_decay(state.step, params.ema_decay, params.ema_start))
+        state.averages.update(state.denoiser, state.step)
         yield StepResult(step=state.step, loss=total, lr=lr)
 
 

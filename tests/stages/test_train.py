@@ -1,0 +1,127 @@
+"""Stages `check`, `train` and `sample` around the snapshots: what is written, read, guided by, and refused."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from rediffuse import files
+from rediffuse.errors import UserError
+from rediffuse.model import load_model
+from rediffuse.params import Params
+from rediffuse.sampling import Sampling, class_mix
+from rediffuse.snapshots import Snapshot, read_index, reconstruct
+from rediffuse.workspace import Workspace
+from stages.check import check
+from stages.sample import sample
+from stages.train import train
+from tests.data.planted import contents
+
+CPU = torch.device("cpu")
+TRAIN = {"steps": 8, "batch_size": 16, "microbatch": 16, "ema_start": 2, "log_every": 4, "validate_every": 8}
+SAMPLE = {"count": 8, "steps": 3, "batch_size": 4}
+POWER = {"ema": "power", "ema_length": 0.08, "snapshots": 4}
+
+
+def small(params: Params, *, train: dict[str, object] | None = None, sample: dict[str, object] | None = None) -> Params:
+    return params.model_copy(
+        update={
+            "train": params.train.model_copy(update=TRAIN | (train or {})),
+            "sample": params.sample.model_copy(update=SAMPLE | (sample or {})),
+            "runtime": params.runtime.model_copy(update={"progress": False, "preview_every": 8}),
+        }
+    )
+
+
+@pytest.fixture(scope="module")
+def power(tmp_path_factory: pytest.TempPathFactory, workspace: Workspace, params: Params) -> Workspace:
+    """A workspace whose training kept power-function averages."""
+    made = Workspace.at(shutil.copytree(workspace.root, tmp_path_factory.mktemp("power") / "digits"))
+    train(small(params, train=POWER), made)
+    return made
+
+
+@pytest.fixture(scope="module")
+def constant(tmp_path_factory: pytest.TempPathFactory, workspace: Workspace, params: Params) -> Workspace:
+    """A workspace whose training kept averages of constant decay, and drew its previews without guidance."""
+    made = Workspace.at(shutil.copytree(workspace.root, tmp_path_factory.mktemp("constant") / "digits"))
+    guided = {"guidance": 2.0, "guidance_reference": "snapshot"}
+    train(small(params, train={"snapshots": 4}, sample=guided), made)
+    return made
+
+
+def drawn(params: Params, workspace: Workspace, folder: Path, **changes: object) -> np.ndarray:
+    """What the stage `sample` draws in a copy of the models."""
+    copy = Workspace.at(folder)
+    shutil.copytree(workspace.root / "models", copy.root / "models", dirs_exist_ok=True)
+    sample(small(params, sample=changes), copy)
+    return np.load(copy.sampled_images)
+
+
+def test_the_last_snapshot_of_constant_decay_is_the_model(constant: Workspace):
+    assert read_index(constant.snapshots) == tuple(Snapshot(step, None) for step in (2, 4, 6, 8))
+    assert files.sha256(constant.snapshots / "step-00000008.safetensors") == files.sha256(constant.denoiser)
+    assert not list(constant.state.rglob("*.safetensors"))
+
+
+def test_the_model_of_power_averages_is_the_reconstruction_of_the_length_asked_for(power: Workspace):
+    assert len(contents(power.snapshots)) == 9
+    saved = load_model(power.denoiser, CPU).denoiser.state_dict()
+    made = reconstruct(power.snapshots, 0.08, CPU, key="train.ema_length").denoiser.state_dict()
+    assert all(torch.equal(saved[name], made[name]) for name in saved)
+    other = load_model(power.snapshots / Snapshot(8, 0.1).file, CPU).denoiser.state_dict()
+    assert any(not torch.equal(saved[name], other[name]) for name in saved)
+
+
+def test_a_training_without_snapshots_leaves_an_empty_index(tmp_path: Path, workspace: Workspace, params: Params):
+    made = Workspace.at(shutil.copytree(workspace.root, tmp_path / "digits"))
+    train(small(params, train={"snapshots": 0, "steps": 3}), made)
+    assert contents(made.snapshots) == {"index.json": b"[]\n"}
+
+
+def test_samples_are_of_the_length_that_is_asked_for(tmp_path: Path, power: Workspace, params: Params):
+    plain = drawn(params, power, tmp_path / "plain")
+    same = drawn(params, power, tmp_path / "same", ema_length=0.08)
+    other = drawn(params, power, tmp_path / "other", ema_length=0.05)
+    assert np.array_equal(plain, same)
+    assert not np.array_equal(plain, other)
+    shutil.copyfile(power.snapshots / Snapshot(8, 0.05).file, tmp_path / "denoiser.safetensors")
+    stored = load_model(tmp_path / "denoiser.safetensors", CPU)
+    settings = small(params).sample
+    expected = next(Sampling.of(stored, settings, CPU).images(class_mix(8, stored.classes, None)))
+    assert np.abs(other[:4].astype(int) - expected).max() <= 1
+
+
+def test_autoguidance_leads_away_from_the_snapshot_that_is_asked_for(
+    tmp_path: Path, constant: Workspace, params: Params
+):
+    guidance = {"guidance": 2.0, "guidance_reference": "snapshot"}
+    plain = drawn(params, constant, tmp_path / "plain")
+    early = drawn(params, constant, tmp_path / "early", **guidance, guidance_snapshot=0.25)
+    late = drawn(params, constant, tmp_path / "late", **guidance, guidance_snapshot=0.99)
+    # The last snapshot is the model itself, and what leads away from itself stays.
+    assert np.array_equal(late, plain)
+    model = load_model(constant.denoiser, CPU)
+    reference = load_model(constant.snapshots / "step-00000002.safetensors", CPU).denoiser
+    sampling = Sampling.of(model, small(params, sample=guidance).sample, CPU, reference=reference)
+    assert np.array_equal(early[:4], next(sampling.images(class_mix(8, model.classes, None))))
+    assert not np.array_equal(early, plain)
+    evaluations = [files.read_json(Workspace.at(tmp_path / name).metrics("sample")) for name in ("plain", "early")]
+    assert evaluations[1]["evaluations"] == 2 * evaluations[0]["evaluations"]
+
+
+def test_a_length_that_can_not_be_made_is_refused_before_it_is_trained(workspace: Workspace, params: Params):
+    for changes in ({"train": POWER | {"ema_length": 0.02}}, {"train": POWER, "sample": {"ema_length": 0.02}}):
+        with pytest.raises(UserError, match=r"\.ema_length is 0\.02, an average whose profile 4 snapshots"):
+            check(small(params, **changes), workspace)
+    with pytest.raises(UserError, match=r"train\.ema_length is 0\.02"):
+        train(small(params, train=POWER | {"ema_length": 0.02}), workspace)
+    assert not workspace.state.exists()
+    assert check(small(params, train=POWER), workspace) == {}
+
+
+def test_samples_of_another_length_need_power_averages(tmp_path: Path, constant: Workspace, params: Params):
+    with pytest.raises(UserError, match=r"sample\.ema_length is 0\.05, but the training kept no snapshots of"):
+        drawn(params, constant, tmp_path, ema_length=0.05)
