@@ -14,7 +14,7 @@ from rediffuse.model import build_model, describe, save_model
 from rediffuse.params import Params
 from rediffuse.pictures import class_grid
 from rediffuse.randomness import seeded_global
-from rediffuse.sampling import Sampling, class_mix
+from rediffuse.sampling import Sampling, class_mix, preview_params
 from rediffuse.snapshots import check_length, planned, publish, reconstruct
 from rediffuse.source import source_digest
 from rediffuse.stage import run_stage
@@ -54,10 +54,7 @@ def train(params: Params, workspace: Workspace, run: Run | None = None) -> dict[
         model = build_model(description, device)
 
     labels = class_mix(min(64, 8 * max(1, len(card.classes))), card.classes, None)
-    shown = params.sample.model_copy(update={"batch_size": len(labels)})
-    if shown.guidance_reference == "snapshot":
-        # There is none yet.
-        shown = shown.model_copy(update={"guidance": 1.0})
+    shown = preview_params(params.sample, len(labels))
     # Asked for before training, so that what can't be sampled is not trained first.
     Sampling.of(model, shown, device)
     snapshots = planned(params.train)

@@ -187,6 +187,17 @@ def _thresholded(denoiser: Denoiser, params: SampleParams) -> Denoiser:
     return DynamicThreshold(denoiser, params.threshold_quantile) if params.threshold == "dynamic" else denoiser
 
 
+def preview_params(params: SampleParams, count: int) -> SampleParams:
+    """The section `sample` for a look at `count` images while a model trains: 20 evaluations, whatever its own sampler.
+
+    Some samplers take minutes. Guidance by an earlier snapshot is off: there may be none yet.
+    """
+    quick = {"sampler": "dpmpp_2m", "grid": "karras", "steps": 20, "batch_size": count}
+    off = {"guidance": 1.0} if params.guidance_reference == "snapshot" else {}
+    plain = {"eta": 0.0, "variance": "posterior", "churn": 0.0, "corrector_steps": 0}
+    return params.model_copy(update=quick | off | plain)
+
+
 def class_mix(count: int, classes: Sequence[str], weights: Mapping[str, float] | None) -> np.ndarray:
     """The labels of images 0 ... count-1: any first n of them hold the classes in their shares, as near as n allows.
 
