@@ -65,14 +65,21 @@ def load(path: Path) -> Any:
         UserError: the file is missing, is not UTF-8 YAML, or gives a key twice; the message names file and line.
     """
     try:
-        return yaml.load(path.read_text(encoding="utf-8"), _Loader)
+        text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
         raise UserError(f"{path} is missing") from None
     except UnicodeDecodeError as error:
         raise UserError(f"{path} is not UTF-8: {error.reason} at byte {error.start}") from None
+    return parse(text, path.name)
+
+
+def parse(text: str, name: str) -> Any:
+    """The document in a text; raises as `load` does, for a file of this name."""
+    try:
+        return yaml.load(text, _Loader)
     except UserError as error:
-        raise UserError(f"{path.name}: {error}") from None
+        raise UserError(f"{name}: {error}") from None
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f", line {mark.line + 1}" if mark else ""
-        raise UserError(f"{path.name}{where}: not YAML: {getattr(error, 'problem', error)}") from None
+        raise UserError(f"{name}{where}: not YAML: {getattr(error, 'problem', error)}") from None

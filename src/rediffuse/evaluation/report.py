@@ -6,7 +6,7 @@ It carries no date, host or run id, so that it is an out like any other: equal i
 import base64
 from dataclasses import dataclass, field
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from rediffuse.evaluation.figures import Picture
@@ -44,8 +44,13 @@ class Report:
 
 def render(report: Report) -> str:
     """The page as HTML text."""
+    return templates("rediffuse.evaluation").get_template("report.html").render(report=report)
+
+
+def templates(*packages: str) -> Environment:
+    """The HTML templates in the folders of packages, with the filters png (an inline address) and three (decimals)."""
     environment = Environment(
-        loader=PackageLoader("rediffuse.evaluation", "."),
+        loader=ChoiceLoader([PackageLoader(package, ".") for package in packages]),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
@@ -53,7 +58,7 @@ def render(report: Report) -> str:
     )
     environment.filters["png"] = _data_address
     environment.filters["three"] = lambda value: f"{value:.3f}"
-    return environment.get_template("report.html").render(report=report)
+    return environment
 
 
 def _data_address(png: bytes) -> Markup:
