@@ -11,6 +11,7 @@ from rediffuse.data.dataset import load_split
 from rediffuse.evaluation.assembly import assemble, beside_nearest
 from rediffuse.evaluation.confusion import confusion_table
 from rediffuse.evaluation.features import extract
+from rediffuse.evaluation.likelihood import LikelihoodSettings, describe_likelihood, likelihood_metrics
 from rediffuse.evaluation.protocol import FidelitySettings, least_images
 from rediffuse.evaluation.recipe import Recipe
 from rediffuse.evaluation.reference import read_reference
@@ -26,7 +27,7 @@ from rediffuse.workspace import Workspace
 
 
 def evaluate(params: Params, workspace: Workspace) -> dict[str, Any]:
-    """Score distribution, use to a classifier, and loss by noise level.
+    """Score distribution, use to a classifier, likelihood, and loss by noise level.
 
     Writes metrics/evaluate.json, plots/confusion.csv, plots/loss_by_noise_level.csv and reports/report.html.
     """
@@ -64,7 +65,14 @@ def evaluate(params: Params, workspace: Workspace) -> dict[str, Any]:
         )
     )
 
-    metrics: dict[str, Any] = rounded(scores.metrics)
+    likelihood = LikelihoodSettings(seed=params.seed, **params.evaluate.likelihood.model_dump())
+    metrics: dict[str, Any] = rounded(
+        {
+            **scores.metrics,
+            "likelihood": likelihood_metrics(model, test, likelihood, device),
+            "protocol": {**scores.metrics["protocol"], "likelihood": describe_likelihood(likelihood, card.shape)},
+        }
+    )
     confusion = scores.agreement.confusion if scores.agreement else np.zeros((0, 0), np.int64)
     write_table(workspace.plot("loss_by_noise_level"), noise_levels)
     write_table(workspace.plot("confusion"), confusion_table(confusion, card.classes))

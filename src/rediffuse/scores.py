@@ -10,8 +10,8 @@ from rediffuse.workspace import Workspace
 
 def table(metrics: dict[str, Any]) -> str:
     """metrics/evaluate.json as lines of text: each score, and what real images get beside it."""
-    fidelity, utility = metrics["fidelity"], metrics["utility"]
-    rows = [
+    fidelity, utility, likelihood = metrics["fidelity"], metrics["utility"], metrics["likelihood"]
+    rows: list[tuple[str, float, float | None]] = [
         ("FD (lower is better)", fidelity["fd"], fidelity["fd_floor"]),
         ("KID (lower is better)", fidelity["kid"], fidelity["kid_floor"]),
         ("precision", fidelity["precision"], fidelity["precision_floor"]),
@@ -22,8 +22,11 @@ def table(metrics: dict[str, Any]) -> str:
             ("CAS accuracy", utility["cas_accuracy"], utility["real_accuracy"]),
             ("GAN-test accuracy", utility["gan_test_accuracy"], utility["real_accuracy"]),
         ]
-    lines = [f"{'':24}{'samples':>10}{'real':>10}"]
-    lines += [f"{name:24}{value:>10.4g}{real:>10.4g}" for name, value, real in rows]
+    if likelihood:
+        # What the model makes of the real test images; they have no second number of their own.
+        rows.append(("bits/dim (lower is better)", likelihood["bits_per_dim"], None))
+    lines = [f"{'':28}{'samples':>10}{'real':>10}"]
+    lines += [f"{name:28}{value:>10.4g}" + (f"{real:>10.4g}" if real is not None else "") for name, value, real in rows]
     return "\n".join(lines)
 
 

@@ -9,7 +9,7 @@ from rediffuse.evaluation.classifier import Images
 from rediffuse.evaluation.features import Features
 from rediffuse.evaluation.figures import Picture, confusion_picture, montage, noise_level_curve, training_curves
 from rediffuse.evaluation.neighbours import nearest
-from rediffuse.evaluation.readings import number, read_fidelity, read_utility
+from rediffuse.evaluation.readings import number, read_fidelity, read_likelihood, read_utility
 from rediffuse.evaluation.report import Report
 from rediffuse.evaluation.utility import Agreement
 from rediffuse.params import flatten
@@ -57,6 +57,7 @@ def assemble(
         f"drawn with {sample['sampler']} in {sample['steps']} steps, guidance {sample['guidance']:g}.",
         scores=read_fidelity(metrics["fidelity"]),
         utility=read_utility(metrics["utility"]),
+        likelihood=read_likelihood(metrics["likelihood"]),
         no_utility="" if agreement else metrics["protocol"]["utility"],
         grid=grid,
         film=film,

@@ -93,6 +93,23 @@ def read_utility(scores: dict[str, Any] | None) -> list[Reading]:
     ]
 
 
+def read_likelihood(scores: dict[str, Any] | None) -> list[Reading]:
+    """Readings of the section `likelihood` of metrics/evaluate.json; none where it was not computed."""
+    if not scores:
+        return []
+    bits, method = scores["bits_per_dim"], scores["method"]
+    return [
+        Reading(
+            "Bits a dimension",
+            f"{bits:.3f} ± {scores['stderr']:.3f}",
+            "",
+            f"By this model a pixel value of a new real image takes {bits:.2f} bits"
+            f"{' at most' if method == 'bound' else ''}; without any model it takes 8.",
+            None,
+        )
+    ]
+
+
 def number(value: float) -> str:
     """Three significant digits, without an exponent where it is avoidable."""
     return f"{value:.3g}" if abs(value) < 1000 else f"{value:.0f}"

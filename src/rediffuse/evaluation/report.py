@@ -20,6 +20,7 @@ class Report:
     Args:
         title, subtitle: what was made, from what.
         scores: of distribution; utility: of use to a classifier, or `no_utility`, why there are none.
+        likelihood: of the real test images.
         grid, film: PNG bytes of the samples and of images emerging from noise.
         neighbours: PNG bytes, the first row generated images, below each its nearest real training images.
         curves: figures by heading.
@@ -32,6 +33,7 @@ class Report:
     scores: list[Reading]
     utility: list[Reading]
     no_utility: str = ""
+    likelihood: list[Reading] = field(default_factory=list)
     grid: bytes
     film: bytes
     neighbours: bytes

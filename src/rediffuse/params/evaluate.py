@@ -13,7 +13,7 @@ class LikelihoodParams(Section):
     solver: SamplerName
     steps: Count
     tolerance: Annotated[float, Field(gt=0, lt=1)]
-    images: Count
+    images: Annotated[int, Field(ge=2)]
 
     @model_validator(mode="after")
     def _deterministic(self) -> Self:
