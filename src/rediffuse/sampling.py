@@ -89,6 +89,7 @@ class Sampling:
 
         Raises:
             UserError: guidance by labels for a model without them, or more steps than its process has.
+            ValueError: guidance by a snapshot without a reference.
         """
         if params.guidance != 1 and params.guidance_reference == "label" and not model.classes:
             raise UserError(
@@ -178,6 +179,8 @@ def _guided(networks: Sequence[Denoiser], model: Model, params: SampleParams) ->
     levels = GuidedLevels(model.process, *params.guidance_levels) if params.guidance_levels else None
     if params.guidance_reference == "label":
         return ClassifierFreeGuidance(denoiser, params.guidance, levels)
+    if not references:
+        raise ValueError("guidance by a snapshot needs the snapshot as its reference")
     return Autoguidance(denoiser, references[0], params.guidance, levels)
 
 

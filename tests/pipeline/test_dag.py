@@ -25,6 +25,15 @@ PLUMBING = {
 PREVIEWS = {"rediffuse.pictures", "rediffuse.sampling", "rediffuse.samplers"}
 
 
+# What params makes of the null keys of these sections.
+PRESETS, OF_PRESETS = {"rediffuse.presets"}, {"diffusion", "sample"}
+
+
+def sections(stage: str) -> set[str]:
+    """The sections of params.yaml that a stage lists, whole or in part."""
+    return {key.split(".")[0] for key in STAGES[stage]["params"]}
+
+
 @pytest.fixture(scope="module")
 def graph() -> grimp.ImportGraph:
     return grimp.build_graph("rediffuse", "stages", cache_dir=None)
@@ -51,13 +60,15 @@ def test_a_checkpoint_belongs_to_the_code_that_training_depends_on():
     from stages.train import SOURCE
 
     declared = [dep for dep in STAGES["train"]["deps"] if str(dep).startswith("src/rediffuse/")]
-    assert set(SOURCE) == {str(dep).removeprefix("src/rediffuse/") for dep in declared}
+    # A checkpoint's name holds what the presets made of the parameters.
+    assert set(SOURCE) == {str(dep).removeprefix("src/rediffuse/") for dep in declared} - {"presets.py"}
 
 
 @pytest.mark.parametrize("stage", STAGES.keys() - {"check"})
 def test_a_stage_depends_on_the_code_it_imports_and_no_other(graph: grimp.ImportGraph, stage: str):
     declared = {f"rediffuse.{Path(dep).stem}" for dep in STAGES[stage]["deps"] if str(dep).startswith("src/rediffuse/")}
     needed = imported(graph, stage) - (PREVIEWS if stage == "train" else set())
+    needed |= PRESETS if sections(stage) & OF_PRESETS else set()
     assert declared == needed
     assert f"stages/{stage}.py" in STAGES[stage]["deps"]
 
@@ -69,16 +80,17 @@ def test_no_stage_lists_the_runtime():
 @pytest.mark.parametrize("stage", STAGES)
 def test_a_stage_reads_the_parameters_it_lists_and_no_others(stage: str):
     text = (CHECKOUT / "stages" / f"{stage}.py").read_text()
-    sections = yaml12.load(CHECKOUT / "params.yaml").keys() - {"runtime"}
-    used = {section for section in sections if f"params.{section}" in text}
-    listed = {key.split(".")[0] for key in STAGES[stage]["params"]}
+    known = yaml12.load(CHECKOUT / "params.yaml").keys() - {"runtime"}
+    used = {section for section in known if f"params.{section}" in text}
+    listed = sections(stage)
     if stage == "check" or "params.tracked()" in text:
-        assert listed == sections
+        assert listed == known
     elif stage == "train":
         # The previews follow the section sample, and go to MLflow alone.
         assert used - {"sample"} == listed
     else:
-        assert used == listed
+        # Its null keys take the preset's values.
+        assert used | ({"diffusion"} if "sample" in used else set()) == listed
 
 
 def test_metrics_plots_and_pictures_are_in_git_and_the_rest_in_the_cache():

@@ -52,7 +52,7 @@ def assemble(
     kind = {1: "grey", 3: "RGB"}[channels]
     sample, model, diffusion = params["sample"], params["model"], params["diffusion"]
     return Report(
-        title=f"{model['name']} · {diffusion['process']} · {card.source}",
+        title=f"{model['name']} · {diffusion['preset']} · {card.source}",
         subtitle=f"{metrics['n_samples']} images of {width} × {height} pixels ({kind}), "
         f"drawn with {sample['sampler']} in {sample['steps']} steps, guidance {sample['guidance']:g}.",
         scores=read_fidelity(metrics["fidelity"]),
