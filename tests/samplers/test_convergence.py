@@ -191,6 +191,20 @@ def test_the_adaptive_solver_is_exact_to_its_tolerance(process: Process):
     assert errors[1] < errors[0] / 10
 
 
+def test_an_example_that_is_no_number_any_more_ends_and_harms_no_other():
+    process = Edm()
+    denoiser = GaussianDenoiser(process, 0.3, 0.5)
+
+    def broken(x_t: Tensor, t: Tensor, condition: Condition) -> Tensor:
+        denoised = denoiser(x_t, t, condition)
+        return torch.where((t < 1.0)[:, None, None, None] & (x_t == x_t[:1]), torch.nan, denoised)
+
+    times, x = GRIDS["uniform_log_snr"](process, 4), prior(process, 3)
+    out = run(AdaptiveOde(1e-4), broken, process, times, x)
+    assert out[0].isnan().all()
+    assert torch.equal(out[1:], run(AdaptiveOde(1e-4), denoiser, process, times, x)[1:])
+
+
 def test_the_adaptive_solver_agrees_with_scipys_on_a_mixture():
     from scipy.integrate import solve_ivp
 

@@ -66,8 +66,9 @@ def dormand_prince(
         error = expand(size, state) * error
         scale = tolerance * (1 + torch.maximum(state.abs(), moved.abs()))
         ratio = (error / scale).flatten(1).double().square().mean(1).sqrt()
-        # An example that has arrived takes steps of no length, which change nothing.
-        accepted = (ratio <= 1) | (size <= _LEAST_STEP * way)
+        # An example that has arrived takes steps of no length, which change nothing. One that is no number any more is
+        # let go, and ends as it is: no step would make it better.
+        accepted = ~(ratio > 1) | (size <= _LEAST_STEP * way)
         state = torch.where(_like(accepted, state), moved, state)
         first = torch.where(_like(accepted, state), slopes[-1], first)
         # What rounding leaves of the way is none.
