@@ -26,7 +26,8 @@ import sys
 sys.modules.update(dict.fromkeys({absent!r}))
 import torch
 from rediffuse.diffusion import Edm, NetworkDenoiser
-from rediffuse.networks import Unet
+from rediffuse.likelihood import AdaptiveSolver, log_density, rademacher
+from rediffuse.networks import Condition, Unet
 from rediffuse.samplers import GRIDS, Heun, generate
 
 process = Edm()
@@ -36,11 +37,14 @@ denoiser = NetworkDenoiser(Unet((3, 8, 8), classes=10).eval(), process, predicti
     shape=(3, 8, 8), labels=[0, 1, 2], count=3, seed=0, batch_size=4, device=torch.device("cpu"),
 )
 assert images.shape == (3, 3, 8, 8)
+condition = Condition(labels=torch.tensor([0, 1, 2]))
+probe = rademacher((3, 8, 8), 0, range(3))
+assert log_density(denoiser, process, images / 127.5 - 1, condition, AdaptiveSolver(0.1), probe).shape == (3,)
 print("sampled")
 """
 
 
-def test_networks_diffusion_and_samplers_work_with_torch_alone():
+def test_networks_diffusion_samplers_and_likelihood_work_with_torch_alone():
     done = subprocess.run(
         [sys.executable, "-c", SAMPLE.format(absent=ABSENT)], capture_output=True, text=True, check=False
     )

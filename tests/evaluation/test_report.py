@@ -15,7 +15,7 @@ from rediffuse.data.card import Card
 from rediffuse.evaluation.assembly import assemble, beside_nearest
 from rediffuse.evaluation.figures import confusion_picture, montage, noise_level_curve, training_curves
 from rediffuse.evaluation.neighbours import nearest
-from rediffuse.evaluation.readings import read_fidelity, read_utility
+from rediffuse.evaluation.readings import read_fidelity, read_likelihood, read_utility
 from rediffuse.evaluation.report import Report, render
 from rediffuse.evaluation.utility import Agreement
 
@@ -25,6 +25,7 @@ FIDELITY = {
     for name, value in {"fd": 4.0, "kid": 0.5, "precision": 0.75, "recall": 0.5, "f1": 0.6}.items()
     for suffix, value in {"": value, "_floor": value / 2, "_sd": 0.01}.items()
 } | {"kid_subset_sd": 0.02, "fd_full": 0.1}
+LIKELIHOOD = {"bits_per_dim": 3.125, "stderr": 0.25, "method": "ode", "n": 20}
 UTILITY = {"gan_test_accuracy": 0.9, "cas_accuracy": 0.8, "real_accuracy": 0.95}
 AGREEMENT = Agreement.of(np.array([0, 0, 1, 1]), np.array([0, 1, 1, 1]), 2)
 
@@ -39,6 +40,7 @@ def report(*, labelled: bool = True) -> Report:
         metrics={
             "fidelity": FIDELITY,
             "utility": {**UTILITY, "per_class": per_class} if labelled else None,
+            "likelihood": LIKELIHOOD,
             "n_samples": 40,
             "protocol": {"images": 20, "folds": 2} | ({} if labelled else {"utility": "none: no classes"}),
         },
@@ -116,6 +118,8 @@ def test_it_says_the_scores_their_floors_and_the_parameters() -> None:
         "2.0 times as far",
         "75 of 100",
         "0.900",
+        "3.125 ± 0.250",
+        "takes 3.12 bits; without",
         "d1ge57",
         "sample.guidance",
         "1.5",
@@ -133,6 +137,17 @@ def test_without_classes_it_says_why_there_is_no_utility() -> None:
     parsed = page(render(report(labelled=False)))
     assert "none: no classes" in parsed.text
     assert "GAN-test" not in parsed.text
+
+
+def test_a_likelihood_that_was_not_computed_leaves_its_section_out() -> None:
+    assert read_likelihood(None) == []
+    assert "How likely" in render(report())
+    assert "How likely" not in render(replace(report(), likelihood=[]))
+
+
+def test_a_bound_is_called_one() -> None:
+    (reading,) = read_likelihood(LIKELIHOOD | {"method": "bound"})
+    assert "takes 3.12 bits at most;" in reading.words
 
 
 def test_readings_call_good_what_reaches_its_floor_and_nothing_else() -> None:

@@ -56,6 +56,7 @@ def test_metrics_have_the_names_other_tools_read(finished: Repository):
     fidelity = {"fd", "fd_floor", "kid", "kid_floor", "precision", "recall", "f1", "precision_floor", "recall_floor"}
     assert scores["fidelity"].keys() >= fidelity
     assert scores["utility"].keys() >= {"gan_test_accuracy", "cas_accuracy", "real_accuracy"}
+    assert scores["likelihood"].keys() == {"bits_per_dim", "stderr", "method", "n"}
     assert scores["n_samples"] == 60
 
 

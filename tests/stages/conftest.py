@@ -29,6 +29,7 @@ def params() -> Params:
         evaluate__neighbours=3,
         evaluate__noise_levels=3,
         evaluate__kid_subsets=5,
+        evaluate__likelihood={"method": "ode", "solver": "heun", "steps": 2, "tolerance": 0.1, "images": 20},
         runtime__device="cpu",
         runtime__threads=1,
     )

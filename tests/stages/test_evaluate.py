@@ -61,7 +61,7 @@ def outs(workspace: Workspace) -> dict[str, bytes]:
 
 def test_the_metrics_have_the_keys_that_other_tools_read(evaluated: Workspace) -> None:
     metrics = json.loads(evaluated.metrics("evaluate").read_text())
-    assert set(metrics) == {"fidelity", "utility", "n_samples", "protocol"}
+    assert set(metrics) == {"fidelity", "utility", "likelihood", "n_samples", "protocol"}
     floors = {"fd", "kid", "precision", "recall", "f1"}
     assert floors | {f"{name}_floor" for name in floors} <= set(metrics["fidelity"])
     assert {"gan_test_accuracy", "cas_accuracy", "real_accuracy"} <= set(metrics["utility"])
@@ -69,6 +69,10 @@ def test_the_metrics_have_the_keys_that_other_tools_read(evaluated: Workspace) -
     assert metrics["protocol"]["images"] == 180
     assert metrics["protocol"]["folds"] == 2
     assert metrics["protocol"]["cas_pairs"] == 400
+    assert metrics["likelihood"].keys() == {"bits_per_dim", "stderr", "method", "n"}
+    assert (metrics["likelihood"]["method"], metrics["likelihood"]["n"]) == ("ode", 20)
+    assert "solver heun (2 steps)" in metrics["protocol"]["likelihood"]
+    assert f"{metrics['likelihood']['bits_per_dim']:.3f}" in evaluated.report.read_text()
 
 
 def test_noisy_training_images_score_as_a_good_generator_would(evaluated: Workspace) -> None:
@@ -129,6 +133,20 @@ def test_a_test_set_too_small_for_the_neighbours_is_a_users_error_too(evaluated:
     assert outs(evaluated) == first
 
 
+def test_without_a_likelihood_the_rest_is_what_it_was(own_workspace: Workspace, params: Params) -> None:
+    made = with_samples(own_workspace, params, 200)
+    first = evaluate(params, made)
+    off = params.evaluate.likelihood.model_copy(update={"method": "none"})
+    evaluation = params.evaluate.model_copy(update={"likelihood": off})
+    metrics = evaluate(params.model_copy(update={"evaluate": evaluation}), made)
+    assert metrics.pop("likelihood") is None
+    assert metrics["protocol"].pop("likelihood") == "none: evaluate.likelihood.method is none"
+    assert first.pop("likelihood") is not None
+    first["protocol"].pop("likelihood")
+    assert metrics == first
+    assert "How likely" not in made.report.read_text()
+
+
 def test_data_without_classes_is_scored_by_an_untrained_extractor(own_workspace: Workspace, params: Params) -> None:
     made = own_workspace
     card = json.loads(made.card.read_text()) | {"classes": [], "class_counts": {}}
@@ -137,6 +155,7 @@ def test_data_without_classes_is_scored_by_an_untrained_extractor(own_workspace:
     metrics = evaluate(params, with_samples(made, params, 200))
     assert metrics["utility"] is None
     assert metrics["protocol"]["utility"] == "none: the data has no classes"
+    assert metrics["likelihood"]["n"] == 20
     assert metrics["fidelity"]["fd"] < 3 * metrics["fidelity"]["fd_floor"]
     assert pd.read_csv(made.plot("confusion")).empty
     assert "none: the data has no classes" in made.report.read_text()

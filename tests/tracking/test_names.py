@@ -3,10 +3,14 @@ from rediffuse.tracking.names import safe_name, summary_names
 
 def test_what_evaluate_nests_keeps_its_own_name() -> None:
     metrics = {"fidelity": {"fd": 1.5}, "utility": {"classes": {"a/b": {"f1": 1}}}, "n_samples": 8}
+    metrics["likelihood"] = {"bits_per_dim": 3.5, "stderr": 0.25, "method": "ode", "n": 20}
     assert summary_names("evaluate", metrics) == {
         "fidelity/fd": 1.5,
         "utility/classes/a_b/f1": 1.0,
         "evaluate/n_samples": 8.0,
+        "likelihood/bits_per_dim": 3.5,
+        "likelihood/stderr": 0.25,
+        "likelihood/n": 20.0,
     }
 
 
