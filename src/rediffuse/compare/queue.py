@@ -16,7 +16,8 @@ from rediffuse.errors import UserError
 
 _WAITING = ("Queued", "Running")
 _STATES = (*_WAITING, "Success", "Failed")
-_POLL_SECONDS = 3.0
+# A look costs a second of one core, and a training that shares its cores with it slows down by more.
+_POLL_SECONDS = 20.0
 # A worker needs a few seconds to begin, and leaves ten seconds after the queue has run empty.
 _START_SECONDS = 60.0
 # DVC refuses to kill an experiment that it is still laying out.
