@@ -18,11 +18,11 @@ def comparison() -> Comparison:
 
 def test_the_table_has_a_row_a_preset_and_one_of_real_images():
     assert markdown(comparison()).splitlines() == [
-        "| preset | FD | KID | precision | recall | F1 | CAS | bits/dim | NFE | train, s | sample, s |",
-        "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
-        "| edm | 1.5 | 0.5 | 0.750 | 0.500 | 0.600 | 0.800 | 2.35 | 35 | 12 |  |",
-        "| flow | failed |  |  |  |  |  |  |  |  |  |",
-        "| real images | 0.75 | 0.25 | 0.375 | 0.250 | 0.300 | 0.950 |  |  |  |  |",
+        "| preset | FD | KID | precision | recall | F1 | CAS | GAN-test | bits/dim | NFE | train, s | sample, s |",
+        "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
+        "| edm | 1.5 | 0.5 | 0.750 | 0.500 | 0.600 | 0.800 | 0.900 | 2.35 | 35 | 12 |  |",
+        "| flow | failed |  |  |  |  |  |  |  |  |  |  |",
+        "| real images | 0.75 | 0.25 | 0.375 | 0.250 | 0.300 | 0.950 | 0.950 |  |  |  |  |",
     ]
 
 

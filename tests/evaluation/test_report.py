@@ -58,7 +58,7 @@ def report(*, labelled: bool = True) -> Report:
         params={
             "sample": {"sampler": "heun", "steps": 18, "guidance": 1.5},
             "model": {"name": "unet"},
-            "diffusion": {"process": "edm"},
+            "diffusion": {"preset": "edm"},
         },
         grid=png(0),
         film=png(1),

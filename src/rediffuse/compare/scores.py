@@ -50,6 +50,7 @@ _COLUMNS = (
     ("recall", "recall", share),
     ("F1", "f1", share),
     ("CAS", "cas_accuracy", share),
+    ("GAN-test", "gan_test_accuracy", share),
     ("bits/dim", "bits_per_dim", lambda value: f"{value:.2f}"),
     ("NFE", "evaluations", lambda value: f"{value:.0f}"),
 )
