@@ -89,11 +89,10 @@ class Params(Section):
 
     @model_validator(mode="after")
     def _averaged(self) -> Self:
-        if self.sample.ema_length is not None and (self.train.ema != "power" or self.train.snapshots == 0):
+        if self.sample.ema_length is not None and self.train.ema != "power":
             raise ValueError(
-                f"sample.ema_length is {self.sample.ema_length}, but only train.ema power with train.snapshots above 0 "
-                f"leaves what another length is computed from (they are {self.train.ema} and {self.train.snapshots}); "
-                "use null"
+                f"sample.ema_length is {self.sample.ema_length}, but only train.ema power leaves what another length "
+                f"is computed from, and it is {self.train.ema}; use null"
             )
         return self
 

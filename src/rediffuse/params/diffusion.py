@@ -31,19 +31,18 @@ class DdpmParams(_Between):
         return self._in_order("ddpm", "beta_start", "beta_end")
 
 
-class VpParams(_Between):
+class _Rates(_Between):
     beta_min: Positive
     beta_max: Annotated[float, Field(gt=0, le=100)]
 
+
+class VpParams(_Rates):
     @model_validator(mode="after")
     def _ordered(self) -> Self:
         return self._in_order("vp", "beta_min", "beta_max")
 
 
-class SubVpParams(_Between):
-    beta_min: Positive
-    beta_max: Annotated[float, Field(gt=0, le=100)]
-
+class SubVpParams(_Rates):
     @model_validator(mode="after")
     def _ordered(self) -> Self:
         return self._in_order("subvp", "beta_min", "beta_max")
