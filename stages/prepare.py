@@ -13,7 +13,7 @@ from rediffuse.workspace import Workspace
 def prepare(params: Params, workspace: Workspace) -> dict[str, Any]:
     """Write the shards; give the number of rows, classes and shards."""
     section = params.prepare
-    source = SOURCES[section.source](workspace.root / section.path)
+    source = SOURCES[section.source](workspace.root / section.path, section)
     prepared = write_shards(source, workspace.prepared, section.shard_rows)
     metrics = {"rows": prepared.rows, "classes": len(prepared.classes), "shards": len(prepared.shards)}
     files.write_json(workspace.metrics("prepare"), metrics)

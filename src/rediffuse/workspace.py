@@ -67,6 +67,10 @@ class Workspace:
         return self.clean / "rejected.parquet"
 
     @property
+    def quarantined(self) -> Path:
+        return self.clean / "quarantined.parquet"
+
+    @property
     def card(self) -> Path:
         return self.clean / "card.json"
 

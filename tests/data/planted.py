@@ -58,6 +58,7 @@ def params_with(**changes: Any) -> Params:
         "clean__size": None,
         "clean__channels": None,
         "clean__max_rejected_share": 1.0,
+        "runtime__workers": 1,
         "split__val_share": 0.2,
         "split__test_share": 0.2,
     }

@@ -16,7 +16,7 @@ from rediffuse import files
 from rediffuse.data.arrays import ArrayWriter
 from rediffuse.data.card import Card
 from rediffuse.data.formatting import UndecodableError, decode, square
-from rediffuse.data.manifest import MANIFEST, REASONS, REJECTED, write_table
+from rediffuse.data.manifest import CHECKS, FAULTS, MANIFEST, REJECTED, write_table
 from rediffuse.data.shards import check_shards, read_manifest, read_rows
 from rediffuse.data.sources import Row
 from rediffuse.errors import UserError
@@ -107,7 +107,7 @@ def clean(workspace: Workspace, *, size: int | None, channels: int | None, max_r
         "found": len(seen),
         "kept": len(kept),
         "rejected": len(rejections),
-        "reasons": {reason: by_reason[reason] for reason in REASONS},
+        "reasons": {reason: by_reason[reason] for reason in (*FAULTS, *CHECKS)},
     }
 
 
@@ -165,7 +165,7 @@ def _rejections(
     rejections = []
     for i, one in enumerate(seen):
         if one.fault:
-            rejections.append(_Rejection(one.row, "undecodable", one.fault))
+            rejections.append(_Rejection(one.row, "damaged", one.fault))
         elif one.digest in blank:
             rejections.append(_Rejection(one.row, "blank", "every pixel is the same"))
         elif keepers[one.digest] != i:
@@ -225,6 +225,11 @@ def _manifest_row(one: _Seen) -> dict[str, Any]:
         "given_split": row.split,
         "origin": row.origin,
         "group": row.id,
+        "converted": "",
+        "findings": "",
+        "brightness": 0.0,
+        "contrast": 0.0,
+        "entropy": 0.0,
     }
 
 

@@ -15,12 +15,52 @@ import pyarrow.parquet as pq
 
 from rediffuse.errors import UserError
 
-REASONS = ("undecodable", "blank", "duplicate")
-"""Why `clean` drops a row."""
+FAULTS = (
+    "refused",
+    "empty",
+    "unknown_format",
+    "damaged",
+    "too_many_pixels",
+    "unbounded",
+    "sixteen_bit",
+    "floating_point",
+    "cmyk",
+    "palette",
+    "transparency",
+    "rotation",
+    "animation",
+)
+"""Why an image can't be decoded, or may not be: the source refuses it, its bytes are no image, or `clean.decode` says
+so of how it is stored."""
+
+CONVERSIONS = ("sixteen_bit", "floating_point", "cmyk", "palette", "transparency", "rotation", "animation")
+"""What decoding did to an image that is stored in an unusual way."""
+
+CHECKS = (
+    "missing_label",
+    "missing_caption",
+    "name_collision",
+    "blank",
+    "dark",
+    "bright",
+    "low_information",
+    "size_outlier",
+    "aspect_outlier",
+    "duplicate",
+    "near_duplicate",
+    "class_outlier",
+    "label_suspect",
+)
+"""What `clean.checks` may find, in the order in which it looks."""
 
 SPLITS = ("train", "val", "test")
 
-_INTEGER, _TEXT = pd.Int64Dtype(), pd.StringDtype()
+OVERLAP = "overlap"
+"""In place of a split: an example of the source's own train or val that repeats one of its test (or val) set, so that
+nothing uses it."""
+
+_INTEGER, _REAL, _TEXT = pd.Int64Dtype(), pd.Float64Dtype(), pd.StringDtype()
+_DTYPES = {pyarrow.int64(): _INTEGER, pyarrow.float64(): _REAL, pyarrow.string(): _TEXT}
 
 
 def _table(**columns: pa.Column) -> pa.DataFrameSchema:
@@ -35,42 +75,62 @@ def _integer(least: int, *, nullable: bool = False) -> pa.Column:
     return pa.Column(_INTEGER, pa.Check.ge(least), nullable=nullable)
 
 
+def _real(*checks: pa.Check, nullable: bool = False) -> pa.Column:
+    return pa.Column(_REAL, list(checks), nullable=nullable)
+
+
 MANIFEST = _table(
     id=_text(unique=True),
-    sha256=_text(pa.Check.str_matches(r"^[0-9a-f]{64}$"), unique=True),
+    sha256=_text(pa.Check.str_matches(r"^[0-9a-f]{64}$")),
     width=_integer(1),
     height=_integer(1),
     mode=_text(),
     label=_integer(0, nullable=True),
     caption=_text(nullable=True),
-    given_split=_text(pa.Check.isin(("train", "test")), nullable=True),
+    given_split=_text(pa.Check.isin(SPLITS), nullable=True),
     origin=_text(),
     group=_text(),
+    converted=_text(),
+    findings=_text(),
+    brightness=_real(pa.Check.in_range(0, 255)),
+    contrast=_real(pa.Check.ge(0)),
+    entropy=_real(pa.Check.in_range(0, 8)),
+    deviations=_real(nullable=True),
+    probability=_real(pa.Check.in_range(0, 1), nullable=True),
+    suggestion=_integer(0, nullable=True),
 )
-"""One row an example, in the order of examples.npy. sha256 is of the decoded pixels, before formatting; width, height
-and mode are the file's; given_split is the source's own; examples of one `group` are near duplicates of each other."""
+"""One row an example, in the order of examples.npy.
+
+sha256 is of the decoded pixels, before formatting; width and height are the upright image's, mode is the file's;
+given_split is the source's own. Examples of one `group` (the id of its first member) are duplicates or near duplicates
+of each other. converted and findings are names of CONVERSIONS and of CHECKS, joined by spaces. brightness (mean),
+contrast (standard deviation) and entropy (bits) are of the grey levels, 0 to 255. deviations is the distance from the
+class in feature space, probability the out-of-fold one of the label, and suggestion the likeliest class.
+"""
 
 REJECTED = _table(
     id=_text(unique=True),
     origin=_text(),
     label=_integer(0, nullable=True),
-    reason=_text(pa.Check.isin(REASONS)),
+    reason=_text(pa.Check.isin((*FAULTS, *CHECKS))),
     detail=_text(),
 )
-"""One row for each row of the source that is not in the manifest."""
+"""One row for each row of the source that is dropped; the quarantined ones have a table of the same columns."""
 
-SPLIT = _table(id=_text(unique=True), split=_text(pa.Check.isin(SPLITS)))
+SPLIT = _table(id=_text(unique=True), split=_text(pa.Check.isin((*SPLITS, OVERLAP))))
 """One row an example, in the order of the manifest."""
 
 
 def write_table(path: Path, schema: pa.DataFrameSchema, rows: Iterable[Mapping[str, Any]]) -> None:
     """Write rows as Parquet, the same bytes for the same rows."""
-    columns = [
-        (name, pyarrow.int64() if column.dtype.type == _INTEGER else pyarrow.string())
-        for name, column in schema.columns.items()
-    ]
-    table = pyarrow.Table.from_pylist(list(rows), schema=pyarrow.schema(columns))
+    table = pyarrow.Table.from_pylist(list(rows), schema=arrow_schema(schema))
     pq.write_table(table, path, compression="zstd")
+
+
+def arrow_schema(schema: pa.DataFrameSchema) -> pyarrow.Schema:
+    """The columns of a table as Arrow stores them."""
+    stored = {dtype: arrow for arrow, dtype in _DTYPES.items()}
+    return pyarrow.schema([(name, stored[column.dtype.type]) for name, column in schema.columns.items()])
 
 
 def read_table(path: Path, schema: pa.DataFrameSchema) -> pd.DataFrame:
@@ -79,9 +139,8 @@ def read_table(path: Path, schema: pa.DataFrameSchema) -> pd.DataFrame:
     Raises:
         UserError: the file is missing, no Parquet, or breaks the schema; the message names column and row.
     """
-    dtypes = {pyarrow.int64(): _INTEGER, pyarrow.string(): _TEXT}
     try:
-        table = pq.read_table(path).to_pandas(types_mapper=dtypes.get, ignore_metadata=True)
+        table = pq.read_table(path).to_pandas(types_mapper=_DTYPES.get, ignore_metadata=True)
         return schema.validate(table)
     except FileNotFoundError:
         raise UserError(f"{path} is missing; run the stages before this one first (dvc repro)") from None

@@ -1,13 +1,17 @@
 """params.yaml as typed, frozen, validated objects: a pipeline starts with sound parameters or not at all."""
 
 from rediffuse.params.combined import Params
+from rediffuse.params.data import ChecksParams, CleanParams, DecodeParams, PrepareParams, SplitParams
 from rediffuse.params.diffusion import DiffusionParams
 from rediffuse.params.evaluate import EvaluateParams, LikelihoodParams
 from rediffuse.params.loading import flatten, known_keys, load_params
 from rediffuse.params.sampling import SampleParams
-from rediffuse.params.sections import ModelParams, PrepareParams, RuntimeParams, Section, TrainParams
+from rediffuse.params.sections import ModelParams, RuntimeParams, Section, TrainParams
 
 __all__ = [
+    "ChecksParams",
+    "CleanParams",
+    "DecodeParams",
     "DiffusionParams",
     "EvaluateParams",
     "LikelihoodParams",
@@ -17,6 +21,7 @@ __all__ = [
     "RuntimeParams",
     "SampleParams",
     "Section",
+    "SplitParams",
     "TrainParams",
     "flatten",
     "known_keys",

@@ -4,19 +4,11 @@ from typing import Any, Self
 
 from pydantic import model_validator
 
+from rediffuse.params.data import CleanParams, PrepareParams, SplitParams
 from rediffuse.params.diffusion import DiffusionParams
 from rediffuse.params.evaluate import EvaluateParams
 from rediffuse.params.sampling import SampleParams
-from rediffuse.params.sections import (
-    CleanParams,
-    ModelParams,
-    PrepareParams,
-    ReferenceParams,
-    RuntimeParams,
-    Section,
-    SplitParams,
-    TrainParams,
-)
+from rediffuse.params.sections import ModelParams, ReferenceParams, RuntimeParams, Section, TrainParams
 
 
 class Params(Section):

@@ -1,4 +1,4 @@
-"""The sections of params.yaml, each sound by itself."""
+"""The sections of params.yaml for networks, training and runtime, each sound by itself."""
 
 from typing import Annotated, Literal, Self
 
@@ -8,30 +8,20 @@ Share = Annotated[float, Field(ge=0, lt=1)]
 Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1)]
 Whole = Annotated[int, Field(ge=0)]
-Sizes = Annotated[tuple[Count, ...], BeforeValidator(lambda value: tuple(value) if isinstance(value, list) else value)]
-Multipliers = Annotated[Sizes, Field(min_length=1)]
 Weight = Annotated[float, Field(gt=0, le=1e6)]
+
+
+def as_tuple(value: object) -> object:
+    """A YAML list as the tuple that a frozen section keeps."""
+    return tuple(value) if isinstance(value, list) else value
+
+
+Sizes = Annotated[tuple[Count, ...], BeforeValidator(as_tuple)]
+Multipliers = Annotated[Sizes, Field(min_length=1)]
 
 
 class Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
-
-
-class PrepareParams(Section):
-    source: Literal["digits", "idx", "folder"]
-    path: Annotated[str, Field(min_length=1)]
-    shard_rows: Annotated[int, Field(ge=1, le=1_000_000)]
-
-
-class CleanParams(Section):
-    size: Annotated[int, Field(ge=4, le=1024)] | None
-    channels: Literal[1, 3] | None
-    max_rejected_share: Annotated[float, Field(ge=0, le=1)]
-
-
-class SplitParams(Section):
-    val_share: Annotated[float, Field(gt=0, le=0.4)]
-    test_share: Annotated[float, Field(gt=0, le=0.4)]
 
 
 class ReferenceParams(Section):
@@ -125,6 +115,8 @@ class TrainParams(Section):
 class RuntimeParams(Section):
     device: Literal["auto", "cpu", "cuda"]
     threads: Count
+    workers: Annotated[int, Field(ge=1, le=256)]
+    engine: Literal["local", "ray"]
     tracking: bool
     progress: bool
     checkpoint_every: Count

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from rediffuse.data.png import encode_png
-from rediffuse.data.sources.source import Row
+from rediffuse.data.sources.source import About, Row
 
 
 class Digits:
@@ -17,6 +17,7 @@ class Digits:
     """
 
     name = "digits"
+    about = About()
 
     def __init__(self, path: Path) -> None:
         del path

@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from rediffuse.data.sources.source import GivenSplit, Row
+from rediffuse.data.sources.source import About, GivenSplit, Row
 from rediffuse.errors import UserError
 
 _IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg")
@@ -22,6 +22,7 @@ class Folder:
     """
 
     name = "folder"
+    about = About()
 
     def __init__(self, path: Path) -> None:
         if not path.is_dir():

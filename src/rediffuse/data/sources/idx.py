@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from rediffuse.data.png import encode_png
-from rediffuse.data.sources.source import GivenSplit, Row
+from rediffuse.data.sources.source import About, GivenSplit, Row
 from rediffuse.errors import UserError
 
 _NAME = re.compile(r"(?P<pair>.*?)(?P<kind>images|labels)[-.]idx[13]-ubyte(\.gz)?")
@@ -44,6 +44,7 @@ class Idx:
     """
 
     name = "idx"
+    about = About()
 
     def __init__(self, path: Path) -> None:
         pairs = _read_pairs(path)

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-GivenSplit = Literal["train", "test"]
+GivenSplit = Literal["train", "val", "test"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -15,8 +15,10 @@ class Row:
         id: a name no other row of the source has, the same on every machine.
         content: the bytes of an image file; nothing is decoded yet, so they may be broken.
         label: position in the source's classes; None: unlabelled.
-        split: the part of a source that brings its own test set; None: it brings none.
+        split: the part of a source that brings its own parts; None: it brings none.
         origin: where a person finds the image again: file, and position in it, relative to the source's path.
+        caption: a description in words; None: none.
+        fault: why the source gives no bytes for this row ("a link out of the folder"); "": it does.
     """
 
     id: str
@@ -25,6 +27,22 @@ class Row:
     origin: str
     caption: str | None = None
     split: GivenSplit | None = None
+    fault: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class About:
+    """Where data comes from, for its card.
+
+    Args:
+        origin: a name, address or reference; "": unknown.
+        licence: likewise.
+        retrieved: the day it was fetched, YYYY-MM-DD; "": unknown.
+    """
+
+    origin: str = ""
+    licence: str = ""
+    retrieved: str = ""
 
 
 class Source(Protocol):
@@ -37,5 +55,9 @@ class Source(Protocol):
     @property
     def classes(self) -> tuple[str, ...]:
         """Class names, position = label; empty: unlabelled."""
+
+    @property
+    def about(self) -> About:
+        """What the source itself knows of its data."""
 
     def __iter__(self) -> Iterator[Row]: ...
