@@ -29,8 +29,9 @@ _WEEK = 7 * 24 * 3600
 class Cache:
     """One folder of results; `opened` gives it."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, keep: bool) -> None:
         self._folder = folder
+        self._keep = keep
         self._used: set[Path] = set()
 
     def results(
@@ -84,23 +85,27 @@ class Cache:
     def _forget(self) -> None:
         oldest = time.time() - _WEEK
         for _, path in _entries(self._folder):
-            if path not in self._used and path.stat().st_mtime < oldest:
+            if not self._keep or (path not in self._used and path.stat().st_mtime < oldest):
                 shutil.rmtree(path, ignore_errors=True)
         for path in self._folder.glob(".*.part"):
             shutil.rmtree(path, ignore_errors=True)
 
 
 @contextmanager
-def opened(folder: Path) -> Iterator[Cache]:
+def opened(folder: Path, *, keep: bool = True) -> Iterator[Cache]:
     """The cache in a folder, which is made where it is missing.
 
+    Args:
+        folder: on a file system with locks.
+        keep: whether results outlive the block; without it they are there for a run that is killed in it.
+
     When the block ends well and no other process uses the cache, results that the block didn't ask for and nothing used
-    for a week are removed, and so is what killed processes left half done.
+    for a week are removed (all, unless they are kept), and so is what killed processes left half done.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / _LOCK).open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_SH)
-        cache = Cache(folder)
+        cache = Cache(folder, keep=keep)
         yield cache
         with suppress(BlockingIOError):
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -34,7 +34,10 @@ def refuse_what_is_left(
             raise UserError(f"the class {name!r} is left without images ({why}); each class needs at least one")
     # Without this, later stages would take the source for one without a test set, and cut another from what is left.
     given, left = (set(np.unique(of).tolist()) - {0} for of in (rows.given, rows.given[kept]))
-    needed = given | ({1 + SPLITS.index("train")} if given else set())
+    train, test = 1 + SPLITS.index("train"), 1 + SPLITS.index("test")
+    needed = given | {train} if given else set()
+    # A training part alone is no part: the source has brought another, and it is empty.
+    needed |= {test} if given == {train} else set()
     for part in sorted(needed - left):
         why = _lost(verdicts, np.flatnonzero(rows.given == part))
         raise UserError(
