@@ -15,7 +15,8 @@ from typing import Any
 from rediffuse import files
 from rediffuse.data.arrays import ArrayWriter
 from rediffuse.data.card import Card
-from rediffuse.data.formatting import UndecodableError, decode, square
+from rediffuse.data.decoding import DecodePolicy, UndecodableError, decode
+from rediffuse.data.formatting import square
 from rediffuse.data.manifest import CHECKS, FAULTS, MANIFEST, REJECTED, write_table
 from rediffuse.data.shards import check_shards, read_manifest, read_rows
 from rediffuse.data.sources import Row
@@ -23,6 +24,7 @@ from rediffuse.errors import UserError
 from rediffuse.workspace import Workspace
 
 _SIZES = range(4, 1025)
+_POLICY = DecodePolicy()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -76,7 +78,13 @@ def clean(workspace: Workspace, *, size: int | None, channels: int | None, max_r
             for i, (one, row) in enumerate(zip(seen, read_rows(workspace.prepared), strict=True)):
                 if keepers.get(one.digest) != i:
                     continue
-                example = square(decode(row.content).pixels, writer.shape[1], writer.shape[0])
+                example = square(
+                    decode(row.content, _POLICY).pixels,
+                    writer.shape[1],
+                    writer.shape[0],
+                    "center_crop",
+                    _POLICY.background,
+                )
                 if (example == example[:, :1, :1]).all():
                     blank.add(one.digest)
                 else:
@@ -115,7 +123,7 @@ def _look(row: Row) -> _Seen:
     """The first pass, on one row."""
     bare = replace(row, content=b"")
     try:
-        picture = decode(row.content)
+        picture = decode(row.content, _POLICY)
     except UndecodableError as error:
         return _Seen(row=bare, fault=str(error))
     pixels = picture.pixels
