@@ -18,8 +18,12 @@ from rediffuse.data.duplicates.keys import keys
 from rediffuse.data.formatting import Resize, square
 from rediffuse.data.looking import look
 from rediffuse.data.shards import read_shard
+from rediffuse.data.sources import Row
 
 LOOK, VIEWS, KEYS, EXAMPLES = "look.parquet", "views.npy", "keys.npy", "examples.npy"
+
+# What is measured together: enough for speed, and few enough bytes where files are large photographs.
+_BATCH, _BATCH_BYTES = 256, 1 << 26
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,13 +47,12 @@ class Formatting:
     shape: tuple[int, int, int]
     policy: DecodePolicy
     resize: Resize
-    background: tuple[int, int, int]
 
 
 def look_at(task: Looking, folder: Path) -> None:
     """Write what `look` finds in a shard: a row an image in look.parquet, its view, and its keys."""
     with (folder / VIEWS).open("wb") as views, (folder / KEYS).open("wb") as found, _Tables(folder / LOOK) as tables:
-        for number, batch in enumerate(read_shard(task.shard)):
+        for number, batch in enumerate(_batches(read_shard(task.shard))):
             table, seen = look(batch, task.policy, task.resize)
             ends = keys(seen)
             if number == 0:
@@ -66,18 +69,31 @@ def format_from(task: Formatting, folder: Path) -> None:
         _begin(file, (len(task.positions), *task.shape), np.dtype(np.uint8))
         for content in _contents(task.shard, task.positions):
             pixels = decode(content, task.policy).pixels
-            file.write(square(pixels, task.shape[1], task.shape[0], task.resize, task.background).tobytes())
+            file.write(square(pixels, task.shape[1], task.shape[0], task.resize, task.policy.background).tobytes())
 
 
 def _contents(shard: Path, positions: np.ndarray) -> Iterator[bytes]:
     """The image files at some positions of a shard."""
-    start, wanted = 0, iter(positions.tolist())
+    wanted = iter(positions.tolist())
     following = next(wanted, None)
-    for batch in read_shard(shard):
-        while following is not None and following < start + len(batch):
-            yield batch[following - start].content
+    for position, row in enumerate(read_shard(shard)):
+        if position == following:
+            yield row.content
             following = next(wanted, None)
-        start += len(batch)
+
+
+def _batches(rows: Iterator[Row]) -> Iterator[list[Row]]:
+    """Rows together, fewer where their files are large."""
+    batch: list[Row] = []
+    held = 0
+    for row in rows:
+        batch.append(row)
+        held += len(row.content)
+        if len(batch) == _BATCH or held > _BATCH_BYTES:
+            yield batch
+            batch, held = [], 0
+    if batch:
+        yield batch
 
 
 def _begin(file: BinaryIO, shape: tuple[int, ...], dtype: np.dtype) -> None:

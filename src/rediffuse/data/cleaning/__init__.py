@@ -90,7 +90,7 @@ def clean(
 
 
 def _looking(folder: Path, source: Prepared, settings: CleanParams) -> list[Looking]:
-    policy = DecodePolicy.of(settings.decode, settings.background)
+    policy = DecodePolicy.of(settings)
     return [
         Looking(shard=folder / shard.file, sha256=shard.sha256, rows=shard.rows, policy=policy, resize=settings.resize)
         for shard in source.shards
@@ -112,7 +112,6 @@ def _formatting(
                 shape=shape,
                 policy=task.policy,
                 resize=settings.resize,
-                background=settings.background,
             )
         )
     return tasks
