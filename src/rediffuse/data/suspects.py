@@ -14,7 +14,7 @@ All is closed-form or a grid, in the order of the images' hashes and on one thre
 numbers.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -28,8 +28,7 @@ from rediffuse.seeds import hashed_seed
 FOLDS = 5
 _UNITS = 1024
 _RIDGE = 1e-3  # of the mean diagonal of the normal equations
-_SAMPLES = (20_000, 50_000)  # least and most images to fit on; between them 100 a class
-_CALIBRATION = 20_000
+_SAMPLES = (20_000, 30_000)  # images to fit on: 50 a class, but so many at least and at most
 _TEMPERATURES = np.geomspace(0.5, 32, 31)
 _WRONG_SHARES = np.geomspace(1e-4, 0.4, 25)
 _LOGITS = 2_000_000  # to fit these two on: 20,000 images of up to 100 classes, fewer of more
@@ -72,7 +71,7 @@ def label_suspects(
     ordered = ordered[labels[ordered] >= 0]
     _, firsts = np.unique(groups[ordered], return_index=True)
     different = ordered[np.sort(firsts)]
-    sample = different[: int(np.clip(100 * len(np.unique(labels[ordered])), *_SAMPLES))]
+    sample = different[: int(np.clip(50 * len(np.unique(labels[ordered])), *_SAMPLES))]
     classes, counts = np.unique(labels[sample], return_counts=True)
     classes = classes[counts >= MEMBERS]
     if len(classes) < 2:
@@ -82,10 +81,8 @@ def label_suspects(
     folds = _folds(hashes, groups)
     with threadpool_limits(1):
         model = _Model(features.points[sample], target[sample], folds[sample], len(classes))
-        known = sample[:_CALIBRATION]
-        calibration = _calibrate(model.scores(features.points[known], folds[known]), target[known], len(classes))
-        for start in range(0, len(ordered), _CHUNK):
-            rows = ordered[start : start + _CHUNK]
+        calibration = _calibrate(model.scores(features.points[sample], folds[sample]), target[sample], len(classes))
+        for rows in (ordered[part] for part in _parts(len(ordered))):
             shares = calibration(model.scores(features.points[rows], folds[rows]))
             each = np.arange(len(rows))
             own, chance = shares[each, target[rows]], calibration.chance[target[rows]]
@@ -119,8 +116,7 @@ class _Model:
         moment = np.zeros((FOLDS, _UNITS + 1, classes))
         for fold in range(FOLDS):
             rows = np.flatnonzero(folds == fold)
-            for start in range(0, len(rows), _CHUNK):
-                part = rows[start : start + _CHUNK]
+            for part in (rows[each] for each in _parts(len(rows))):
                 units = self._units(points[part])
                 gram[fold] += units.T @ units
                 moment[fold] += units.T @ np.eye(classes, dtype=np.float32)[target[part]]
@@ -133,8 +129,7 @@ class _Model:
         result = np.empty((len(points), self._solutions[0].shape[1]), np.float32)
         for fold, solution in enumerate(self._solutions):
             rows = np.flatnonzero(folds == fold)
-            for start in range(0, len(rows), _CHUNK):
-                part = rows[start : start + _CHUNK]
+            for part in (rows[each] for each in _parts(len(rows))):
                 result[part] = self._units(points[part]) @ solution
         return result
 
@@ -150,23 +145,25 @@ def _ridge(gram: NDArray[np.float64], moment: NDArray[np.float64]) -> Reals:
 
 
 def _calibrate(scores: Reals, target: NDArray[np.int64], classes: int) -> _Calibration:
-    exact = scores.astype(np.float64)
+    """Fit what makes out-of-fold scores probabilities; of many classes the scores are large, so no copy is made."""
     members = np.bincount(target, minlength=classes)
-    means = np.stack([exact[target == each].mean(axis=0) for each in range(classes)])
-    within = exact - means[target]
-    slope = np.linalg.solve(_shrunk_covariance(within), means.T)
-    offset = np.log(members / members.sum()) - 0.5 * (means.T * slope).sum(axis=0)
-    logits = exact @ slope + offset
+    means = np.stack([scores[target == each].mean(axis=0, dtype=np.float64) for each in range(classes)])
+    slope = np.linalg.solve(_within(scores, means, target), means.T)
     prior = members / members.sum()
+    offset = np.log(prior) - 0.5 * (means.T * slope).sum(axis=0)
     few = slice(max(2000, _LOGITS // classes))
-    temperature, wrong = _most_likely(logits[few], target[few], prior)
-    own = _softmax(logits / temperature)[np.arange(len(target)), target]
-    return _Calibration(
+    temperature, wrong = _most_likely(scores[few] @ slope + offset, target[few], prior)
+    calibration = _Calibration(
         slope=(slope / temperature).astype(np.float32),
         offset=(offset / temperature).astype(np.float32),
         chance=(wrong / (1 - wrong) * prior).astype(np.float32),
-        confidence=(np.bincount(target, own, minlength=classes) / members).astype(np.float32),
+        confidence=np.zeros(classes, np.float32),
     )
+    sure = np.zeros(classes)
+    for part in _parts(len(scores)):
+        own = calibration(scores[part])[np.arange(len(target[part])), target[part]]
+        sure += np.bincount(target[part], own, minlength=classes)
+    return replace(calibration, confidence=(sure / members).astype(np.float32))
 
 
 def _most_likely(
@@ -183,16 +180,24 @@ def _most_likely(
     return found
 
 
-def _shrunk_covariance(centred: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Covariance of centred rows, shrunk towards a multiple of one (Ledoit & Wolf, 2004)."""
-    count, size = centred.shape
-    covariance = centred.T @ centred / count
+def _within(scores: Reals, means: NDArray[np.float64], target: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Covariance within the classes, shrunk towards a multiple of one (Ledoit & Wolf, 2004)."""
+    count, size = scores.shape
+    covariance, fourth = np.zeros((size, size)), 0.0
+    for part in _parts(count):
+        centred = scores[part] - means[target[part]]
+        covariance += centred.T @ centred / count
+        fourth += float(np.square(np.square(centred).sum(axis=1)).sum()) / count
     level = np.trace(covariance) / size + 1e-12
-    spread = np.square(covariance - level * np.eye(size)).sum()
-    noise = (np.square(np.square(centred).sum(axis=1)).sum() / count - np.square(covariance).sum()) / count
+    spread = float(np.square(covariance - level * np.eye(size)).sum())
+    noise = (fourth - float(np.square(covariance).sum())) / count
     share = min(1.0, max(noise / spread, 1e-6)) if spread > 0 else 1.0
     result: NDArray[np.float64] = share * level * np.eye(size) + (1 - share) * covariance
     return result
+
+
+def _parts(count: int) -> list[slice]:
+    return [slice(start, start + _CHUNK) for start in range(0, count, _CHUNK)]
 
 
 def _softmax(logits: NDArray[Any]) -> NDArray[Any]:
