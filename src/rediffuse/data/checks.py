@@ -61,7 +61,7 @@ def name_collisions(names: NDArray[np.uint64], folded: NDArray[np.uint64]) -> Ma
 
 def blank(low: NDArray[Any], high: NDArray[Any], limit: float) -> Mask:
     """Brightest and darkest level at most `limit` apart."""
-    return np.asarray(high.astype(np.float64) - low <= limit)
+    return np.asarray(high - low <= limit)
 
 
 def dark(brightness: NDArray[Any], level: float) -> Mask:
@@ -103,7 +103,7 @@ def class_outlier(scores: NDArray[np.float32], deviations: float) -> Mask:
 
 def label_suspect(probability: NDArray[np.float32], suggestion: NDArray[np.int32], limit: float) -> Mask:
     """Labels of a probability at most `limit` for which there is a likelier class; NaN is none."""
-    return np.asarray((probability <= np.float32(limit)) & (suggestion >= 0))
+    return np.asarray((probability <= limit) & (suggestion >= 0))
 
 
 def detail(check: str, checks: ChecksParams, row: Mapping[str, Any]) -> str:
