@@ -148,7 +148,7 @@ class Boundaries:
     """
 
     def __init__(self, shard_rows: int) -> None:
-        self._least, self._most = max(1, shard_rows // 4), 4 * shard_rows
+        self._least, self._most = -(-shard_rows // 4), 4 * shard_rows
         self._below = 2**64 // (shard_rows - self._least + 1)
         self._rows = 0
 
