@@ -59,9 +59,9 @@ def name_collisions(names: NDArray[np.uint64], folded: NDArray[np.uint64]) -> Ma
     return mask
 
 
-def blank(low: NDArray[Any], high: NDArray[Any], limit: float) -> Mask:
-    """Brightest and darkest level at most `limit` apart."""
-    return np.asarray(high - low <= limit)
+def blank(spread: NDArray[Any], limit: float) -> Mask:
+    """Brightest and darkest level at most `limit` apart, in the channel where they are furthest."""
+    return np.asarray(spread <= limit)
 
 
 def dark(brightness: NDArray[Any], level: float) -> Mask:
@@ -111,7 +111,7 @@ def detail(check: str, checks: ChecksParams, row: Mapping[str, Any]) -> str:
 
     Args:
         check: the name of any check but `duplicate` and `near_duplicate`.
-        row: the columns that the check looks at: low and high, brightness, entropy, width and height, deviations, or
+        row: the columns that the check looks at: range, brightness, entropy, width and height, deviations, or
             probability with the names of the label and of the suggestion.
     """
     match check:
@@ -122,7 +122,7 @@ def detail(check: str, checks: ChecksParams, row: Mapping[str, Any]) -> str:
         case "name_collision":
             return "another image's id differs only in case"
         case "blank":
-            return f"levels {row['low']:g} to {row['high']:g}, at most {checks.blank.range:g} apart is blank"
+            return f"levels {row['range']:g} apart, at most {checks.blank.range:g} is blank"
         case "dark":
             return f"mean level {row['brightness']:.4g}, at most {checks.dark.level:g} is dark"
         case "bright":
