@@ -2,6 +2,7 @@ import pickle
 import struct
 import subprocess
 import sys
+import zlib
 from dataclasses import replace
 from pathlib import Path
 
@@ -128,6 +129,16 @@ def test_sixteen_bit_colour_keeps_every_channel_and_its_alpha() -> None:
     assert np.array_equal(decode(raw_png(wide[..., [0, 3]], 4, 16), GREEN).pixels, blend)
 
 
+def test_sixteen_bit_colour_may_be_interlaced() -> None:
+    wide = np.random.default_rng(0).integers(0, 65536, (11, 13, 3))
+    passes = [(0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2)]
+    lines = [line for x, y, right, down in passes for line in wide[y::down, x::right].astype(">u2")]
+    header = struct.pack(">IIBBBBB", 13, 11, 16, 2, 0, 0, 1)
+    data = zlib.compress(b"".join(b"\0" + line.tobytes() for line in lines))
+    content = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", data) + chunk(b"IEND", b"")
+    assert np.array_equal(decode(content, POLICY).pixels, np.floor(wide / 257 + 0.5))
+
+
 def test_only_a_tiff_of_several_wide_channels_keeps_its_high_bytes() -> None:
     wide = np.random.default_rng(0).integers(0, 65536, (4, 4, 3))
     flat = tiff((wide >> 8).astype(np.uint8))
@@ -208,6 +219,12 @@ def test_a_palette_gives_its_colours_and_its_alpha() -> None:
         picture = decode(content, GREEN)
         assert picture.pixels.tolist() == [[[9, 9, 9], [0, 200, 0]]]
         assert picture.conversions == ("palette", "transparency")
+    both = Image.new("PA", (2, 1))
+    both.putpalette([9, 9, 9, 200, 0, 0])
+    both.putpixel((0, 0), (1, 255))
+    picture = decode(saved(both, "TIFF"), GREEN)
+    assert picture.pixels.tolist() == [[[200, 0, 0], [0, 200, 0]]]
+    assert (picture.mode, picture.conversions) == ("PA", ("palette", "transparency"))
     half = decode(saved(image, transparency=bytes([255, 51])), GREEN)
     assert half.pixels.tolist() == [[[9, 9, 9], [40, 160, 0]]]
 
