@@ -129,8 +129,9 @@ def write_table(path: Path, schema: pa.DataFrameSchema, rows: Iterable[Mapping[s
 
 def arrow_schema(schema: pa.DataFrameSchema) -> pyarrow.Schema:
     """The columns of a table as Arrow stores them."""
-    stored = {dtype: arrow for arrow, dtype in _DTYPES.items()}
-    return pyarrow.schema([(name, stored[column.dtype.type]) for name, column in schema.columns.items()])
+    # By type: pandera may give a string column another missing value than it was told.
+    stored = {type(dtype): arrow for arrow, dtype in _DTYPES.items()}
+    return pyarrow.schema([(name, stored[type(column.dtype.type)]) for name, column in schema.columns.items()])
 
 
 def read_table(path: Path, schema: pa.DataFrameSchema) -> pd.DataFrame:
