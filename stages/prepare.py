@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from tqdm import tqdm
+
 from rediffuse import files
 from rediffuse.data.shards import write_shards
 from rediffuse.data.sources import SOURCES
@@ -14,7 +16,9 @@ def prepare(params: Params, workspace: Workspace) -> dict[str, Any]:
     """Write the shards; give the number of rows, classes and shards."""
     section = params.prepare
     source = SOURCES[section.source](workspace.root / section.path, section)
-    prepared = write_shards(source, workspace.prepared, section.shard_rows)
+    about = source.about.replaced_by(**section.about.model_dump())
+    with tqdm(unit="img", desc="prepare", disable=None if params.runtime.progress else True) as bar:
+        prepared = write_shards(source, workspace.prepared, section.shard_rows, about=about, progress=bar.update)
     metrics = {"rows": prepared.rows, "classes": len(prepared.classes), "shards": len(prepared.shards)}
     files.write_json(workspace.metrics("prepare"), metrics)
     return metrics

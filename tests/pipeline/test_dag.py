@@ -15,6 +15,7 @@ PLUMBING = {
     "rediffuse",
     "rediffuse.errors",
     "rediffuse.params",
+    "rediffuse.progress",
     "rediffuse.source",
     "rediffuse.stage",
     "rediffuse.tracking",

@@ -1,14 +1,19 @@
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from sklearn.datasets import load_sample_image
 
+from rediffuse.data import cleaning
 from rediffuse.data.card import Card
+from rediffuse.data.passes import Looking, look_at
 from rediffuse.errors import UserError
 from rediffuse.workspace import Workspace
 from stages.clean import clean
@@ -25,6 +30,20 @@ def cleaned(root: Path, **changes: object) -> tuple[Workspace, dict[str, object]
 def reasons(workspace: Workspace) -> dict[str, tuple[str, str]]:
     table = pd.read_parquet(workspace.rejected)
     return {row.id: (row.reason, row.detail) for row in table.itertuples()}
+
+
+def summary(metrics: dict[str, Any]) -> dict[str, Any]:
+    """The metrics without the counts that are 0."""
+    return {
+        name: {key: count for key, count in value.items() if count} if isinstance(value, dict) else value
+        for name, value in metrics.items()
+    }
+
+
+def checks(**changes: dict[str, Any]) -> dict[str, Any]:
+    """clean.checks of params.yaml with a few settings changed."""
+    settings = params_with().clean.checks.model_dump()
+    return {name: value | changes.get(name, {}) for name, value in settings.items()}
 
 
 def faulty_folder(raw: Path) -> None:
@@ -47,21 +66,24 @@ def test_every_planted_fault_is_listed_with_its_reason(tmp_path: Path) -> None:
     workspace, metrics = cleaned(tmp_path)
     assert reasons(workspace) == {
         "cat/again.png": ("duplicate", "the same pixels as cat/0.png"),
-        "cat/empty.png": ("undecodable", "0 bytes"),
+        "cat/empty.png": ("empty", "0 bytes"),
         "cat/page.png": (
-            "undecodable",
+            "unknown_format",
             "not an image of a known format (PNG, JPEG, GIF, BMP, TIFF, WEBP, PPM)",
         ),
         "dog/as-cat.png": ("duplicate", "the same pixels as cat/1.png, but labelled dog and not cat"),
-        "dog/cut.jpg": ("undecodable", reasons(workspace)["dog/cut.jpg"][1]),
+        "dog/cut.jpg": ("damaged", reasons(workspace)["dog/cut.jpg"][1]),
         "dog/red.png": ("blank", "every pixel is the same"),
         "dog/red2.png": ("blank", "every pixel is the same"),
     }
-    assert metrics == {
+    assert summary(metrics) == {
         "found": 14,
         "kept": 7,
+        "quarantined": 0,
         "rejected": 7,
-        "reasons": {"undecodable": 3, "blank": 2, "duplicate": 2},
+        "reasons": {"empty": 1, "unknown_format": 1, "damaged": 1, "blank": 2, "duplicate": 2},
+        "converted": {"sixteen_bit": 1},
+        "findings": {},
     }
     assert json.loads(workspace.metrics("clean").read_text()) == metrics
 
@@ -122,7 +144,13 @@ def test_clean_writes_the_same_bytes_again_and_in_another_folder(tmp_path: Path)
         faulty_folder(tmp_path / place / "raw")
     here, _ = cleaned(tmp_path / "here")
     first = contents(here.clean)
-    assert sorted(first) == ["card.json", "examples.npy", "manifest.parquet", "rejected.parquet"]
+    assert sorted(first) == [
+        "card.json",
+        "examples.npy",
+        "manifest.parquet",
+        "quarantined.parquet",
+        "rejected.parquet",
+    ]
     cleaned(tmp_path / "here")
     assert contents(here.clean) == first
     there, _ = cleaned(tmp_path / "there")
@@ -167,13 +195,14 @@ def test_what_can_not_be_used_is_one_line_and_leaves_the_earlier_files(tmp_path:
         return str(caught.value)
 
     assert refusal(clean__max_rejected_share=0.49) == (
-        "7 of 14 images are rejected, 3 of them as undecodable (the first is 'cat/empty.png': 0 bytes); "
+        "7 of 14 images are rejected: 2 as duplicate ('cat/again.png': the same pixels as cat/0.png), "
+        "2 as blank ('dog/red.png': one level everywhere), 1 as empty ('cat/empty.png': 0 bytes); "
         "allowed is a share of clean.max_rejected_share (0.49), and one image has to stay"
     )
     (tmp_path / "raw" / "bird").mkdir()
     assert "the class 'bird' is left without images (it has none)" in refusal()
     (tmp_path / "raw" / "bird" / "a.png").touch()
-    assert "the class 'bird' is left without images (1 undecodable)" in refusal()
+    assert "the class 'bird' is left without images (1 empty)" in refusal()
     shutil.rmtree(tmp_path / "raw")
     for i in range(3):
         image_file(tmp_path / "raw" / "cat" / f"{i}.png", i, height=2, width=3)
@@ -181,7 +210,7 @@ def test_what_can_not_be_used_is_one_line_and_leaves_the_earlier_files(tmp_path:
     shutil.rmtree(tmp_path / "raw")
     (tmp_path / "raw" / "cat").mkdir(parents=True)
     (tmp_path / "raw" / "cat" / "a.png").touch()
-    assert "1 of 1 images are rejected, 1 of them as undecodable" in refusal()
+    assert "1 of 1 images are rejected: 1 as empty" in refusal()
 
 
 def test_images_with_the_same_bytes_and_another_shape_are_no_duplicates(tmp_path: Path) -> None:
@@ -219,7 +248,7 @@ def test_a_given_test_set_that_loses_every_image_is_not_replaced_in_silence(tmp_
     )
     (test / "a.png").touch()
     (test / "b.png").touch()
-    assert "the source's own test set is left without images (2 undecodable)" in refusal()
+    assert "the source's own test set is left without images (2 empty)" in refusal()
     image_file(test / "c.png", 9)
     assert cleaned(tmp_path)[1]["kept"] == 7
 
@@ -230,3 +259,103 @@ def test_a_damaged_manifest_of_shards_is_one_line(tmp_path: Path) -> None:
     (workspace.prepared / "manifest.json").write_text("{}")
     with pytest.raises(UserError, match=r"manifest\.json is not a manifest of shards"):
         clean(params_with(), workspace)
+
+
+def test_what_is_set_aside_is_listed_apart_and_counted(tmp_path: Path) -> None:
+    faulty_folder(tmp_path / "raw")
+    (tmp_path / "raw" / "dog" / "night.png").write_bytes(encoded(pixels(20) // 100))
+    workspace, metrics = cleaned(tmp_path, clean__checks=checks(dark={"action": "quarantine"}))
+    assert (metrics["found"], metrics["kept"], metrics["quarantined"], metrics["rejected"]) == (15, 7, 1, 7)
+    aside = pd.read_parquet(workspace.quarantined)
+    assert aside[["id", "reason"]].to_numpy().tolist() == [["dog/night.png", "dark"]]
+    assert "is dark" in aside["detail"][0]
+    cleaned(tmp_path, clean__checks=checks(dark={"action": "keep"}))
+    assert pd.read_parquet(workspace.manifest).set_index("id")["findings"]["dog/night.png"] == "dark"
+
+
+def test_near_duplicates_are_one_group_or_leave_one_image(tmp_path: Path) -> None:
+    photograph = load_sample_image("flower.jpg")[:400, :400]
+    large, small = Image.fromarray(photograph), Image.fromarray(photograph).resize((200, 200))
+    (tmp_path / "raw" / "cat").mkdir(parents=True)
+    small.save(tmp_path / "raw" / "cat" / "a.jpg", quality=80)
+    large.save(tmp_path / "raw" / "cat" / "b.png")
+    image_file(tmp_path / "raw" / "cat" / "c.png", 0, height=200, width=200)
+    workspace, metrics = cleaned(tmp_path, clean__size=32)
+    assert pd.read_parquet(workspace.manifest).set_index("id")["group"].to_dict() == {
+        "cat/a.jpg": "cat/a.jpg",
+        "cat/b.png": "cat/a.jpg",
+        "cat/c.png": "cat/c.png",
+    }
+    assert summary(metrics)["findings"] == {"near_duplicate": 1}
+    cleaned(tmp_path, clean__size=32, clean__checks=checks(near_duplicate={"action": "drop"}))
+    assert reasons(workspace) == {"cat/a.jpg": ("near_duplicate", "nearly the same as cat/b.png")}
+
+
+def test_an_image_that_goes_takes_no_copy_with_it(tmp_path: Path) -> None:
+    image_file(tmp_path / "raw" / "b.png", 0)
+    (tmp_path / "raw" / "a.png").write_bytes((tmp_path / "raw" / "b.png").read_bytes())
+    image_file(tmp_path / "raw" / "c.png", 1)
+    (tmp_path / "raw" / "metadata.csv").write_text("file_name,label\na.png,\nb.png,cat\nc.png,cat\n")
+    workspace, _ = cleaned(
+        tmp_path,
+        prepare__folder={"labels": "table", "table": "metadata.csv"},
+        clean__checks=checks(missing_label={"action": "drop"}),
+    )
+    assert reasons(workspace) == {"a.png": ("missing_label", "no label, where other images have one")}
+    assert pd.read_parquet(workspace.manifest)["id"].tolist() == ["b.png", "c.png"]
+
+
+def test_images_that_only_formatting_makes_equal_are_one_group(tmp_path: Path) -> None:
+    grey = 100 + pixels(0, channels=1) % 100
+    # Luma is 0.299 R + 0.587 G + 0.114 B: what red gains, blue loses.
+    colour = np.stack([grey + 38, grey, grey - 100], axis=-1)
+    (tmp_path / "raw" / "cat").mkdir(parents=True)
+    luma = np.asarray(Image.fromarray(colour).convert("L"))
+    (tmp_path / "raw" / "cat" / "a.png").write_bytes(encoded(colour))
+    (tmp_path / "raw" / "cat" / "b.png").write_bytes(encoded(luma))
+    workspace, metrics = cleaned(tmp_path, clean__channels=1)
+    assert metrics["kept"] == 2
+    assert summary(metrics)["findings"] == {}
+    assert pd.read_parquet(workspace.manifest)["group"].tolist() == ["cat/a.png", "cat/a.png"]
+
+
+def test_neither_workers_nor_shards_change_an_example(tmp_path: Path) -> None:
+    for place in ("one", "two", "many"):
+        faulty_folder(tmp_path / place / "raw")
+    one, _ = cleaned(tmp_path / "one", prepare__shard_rows=4)
+    two, _ = cleaned(tmp_path / "two", prepare__shard_rows=4, runtime__workers=2)
+    assert len(list(one.prepared.glob("*.parquet"))) > 1
+    assert contents(one.clean) == contents(two.clean)
+    many, _ = cleaned(tmp_path / "many", prepare__shard_rows=1000)
+    assert contents(many.clean)["examples.npy"] == contents(one.clean)["examples.npy"]
+    for name in ("manifest.parquet", "rejected.parquet"):
+        pd.testing.assert_frame_equal(pd.read_parquet(many.clean / name), pd.read_parquet(one.clean / name))
+
+
+def test_only_shards_that_changed_are_looked_at_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for i in range(60):
+        image_file(tmp_path / "raw" / "cat" / f"{i:03}.png", i)
+    looked: list[int] = []
+
+    def counting(task: Looking, folder: Path) -> None:
+        looked.append(task.rows)
+        look_at(task, folder)
+
+    monkeypatch.setattr(cleaning, "look_at", counting)
+    workspace, _ = cleaned(tmp_path, prepare__shard_rows=10)
+    assert sum(looked) == 60
+    looked.clear()
+    first = contents(workspace.clean)
+    shutil.rmtree(workspace.clean)
+    cleaned(tmp_path, prepare__shard_rows=10)
+    assert not looked
+    assert contents(workspace.clean) == first
+    cleaned(tmp_path, prepare__shard_rows=10, clean__checks=checks(dark={"level": 100.0}))
+    assert not looked
+    image_file(tmp_path / "raw" / "cat" / "029a.png", 99)
+    cleaned(tmp_path, prepare__shard_rows=10)
+    assert 1 <= sum(looked) <= 40
+    fresh = Workspace(root=tmp_path / "fresh", home=tmp_path / "fresh")
+    shutil.copytree(tmp_path / "raw", fresh.root / "raw")
+    cleaned(fresh.root, prepare__shard_rows=10)
+    assert contents(fresh.clean) == contents(workspace.clean)

@@ -1,4 +1,4 @@
-"""The on-disk store of examples: one .npy file, written an example at a time, read through a memory map."""
+"""The on-disk store of examples: one .npy file, written a block at a time, read through a memory map."""
 
 import hashlib
 from collections.abc import Sequence
@@ -32,15 +32,15 @@ class ArrayWriter:
         self._write_header()
         return self
 
-    def append(self, example: np.ndarray) -> None:
-        """Add one example, uint8, C×H×W."""
-        if example.shape != self.shape or example.dtype != np.uint8:
-            raise ValueError(f"an example is {example.dtype} of {example.shape}, not uint8 of {self.shape}")
-        content = example.tobytes()
+    def extend(self, examples: np.ndarray) -> None:
+        """Add examples, uint8, N×C×H×W."""
+        if examples.shape[1:] != self.shape or examples.dtype != np.uint8:
+            raise ValueError(f"an example is {examples.dtype} of {examples.shape[1:]}, not uint8 of {self.shape}")
+        content = examples.tobytes()
         self._file.write(content)
         self._hash.update(content)
-        self._histogram += np.bincount(example.ravel(), minlength=256)
-        self.count += 1
+        self._histogram += np.bincount(examples.ravel(), minlength=256)
+        self.count += len(examples)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

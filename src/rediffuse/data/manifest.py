@@ -4,7 +4,7 @@ Columns have nullable dtypes, so that a missing label is missing and not a float
 """
 
 import textwrap
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -127,6 +127,12 @@ def write_table(path: Path, schema: pa.DataFrameSchema, rows: Iterable[Mapping[s
     pq.write_table(table, path, compression="zstd")
 
 
+def write_columns(path: Path, schema: pa.DataFrameSchema, columns: Mapping[str, Any]) -> None:
+    """Write whole columns as Parquet: the bytes that `write_table` writes for the same rows, for any number of them."""
+    table = pyarrow.table(dict(columns), schema=arrow_schema(schema))
+    pq.write_table(table.combine_chunks(), path, compression="zstd")
+
+
 def arrow_schema(schema: pa.DataFrameSchema) -> pyarrow.Schema:
     """The columns of a table as Arrow stores them."""
     # By type: pandera may give a string column another missing value than it was told.
@@ -134,15 +140,18 @@ def arrow_schema(schema: pa.DataFrameSchema) -> pyarrow.Schema:
     return pyarrow.schema([(name, stored[type(column.dtype.type)]) for name, column in schema.columns.items()])
 
 
-def read_table(path: Path, schema: pa.DataFrameSchema) -> pd.DataFrame:
-    """Read a table and check it.
+def read_table(path: Path, schema: pa.DataFrameSchema, columns: Sequence[str] | None = None) -> pd.DataFrame:
+    """Read a table, or some of its columns in the schema's order, and check it.
 
     Raises:
         UserError: the file is missing, no Parquet, or breaks the schema; the message names column and row.
     """
+    chosen = [name for name in schema.columns if columns is None or name in columns]
     try:
-        table = pq.read_table(path).to_pandas(types_mapper=_DTYPES.get, ignore_metadata=True)
-        return schema.validate(table)
+        stored = pq.read_table(path, columns=None if columns is None else chosen)
+        # Column by column, so that a million rows are not held twice.
+        table = stored.to_pandas(types_mapper=_DTYPES.get, ignore_metadata=True, split_blocks=True, self_destruct=True)
+        return schema.select_columns(chosen).validate(table)
     except FileNotFoundError:
         raise UserError(f"{path} is missing; run the stages before this one first (dvc repro)") from None
     except (pyarrow.ArrowException, pa.errors.SchemaError, pa.errors.SchemaErrors) as error:

@@ -1,155 +1,144 @@
-"""Splits in which every class has its share and no duplicate group straddles two parts.
+"""Splits in which no duplicate group straddles two parts: what the source gives is kept, the rest is cut.
 
-Groups are drawn in the order of a hash of (seed, group), so that a group's turn depends on nothing but its name: not on
-the order of the rows, and hardly on what else the data holds. Each class has a quota in each part, its share of the
-class rounded so that the parts' totals are right too; a group goes into a part when the quotas of all its members'
-classes have room. Where a group is one image, each part holds its quota exactly.
+Given parts. An image that the source gives as test or val stays what it is. A group with members in several given parts
+keeps those in the most protected one (test, then val, then train); its other members become an overlap that nothing
+uses, so that a copy of a test image is never trained on and the test set is the source's own to the last image. What
+the source does not give is cut from what it gives as train, or does not place.
+
+Two ways to cut, both blind to the order of the rows:
+- stratified: groups take their turns in the order of a hash of (seed, group) and fill each class's quotas. The shares
+  are exact, but more data may move any image.
+- hash: u is a hash of (seed, sha256 of an image's pixels) in [0, 1), and a group's is its members' least. Test is
+  u < test_share, val the next val_share, train the rest (where the source gives one of them, the other's stretch begins
+  at 0). More data can only lower a group's u: a test image stays one, also under another name, when its group gains
+  members or when two groups become one. A val image may become test, a train image either; and where the source comes
+  to give a copy of an image as val or test, nothing uses that image any more. Shares are approximate, and a group of k
+  images is in test with probability 1 - (1 - test_share)^k.
 """
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from math import floor
-from typing import Any
+from itertools import accumulate
+from typing import Literal
 
-from rediffuse.data.manifest import SPLITS
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from rediffuse.data.manifest import OVERLAP, SPLITS
+from rediffuse.data.stratified import Integers, stratify
 from rediffuse.errors import UserError
 from rediffuse.seeds import hashed_seed
 
+PLACES = (*SPLITS, OVERLAP)
+"""Where an example may be; a place is stored as its position here."""
 
-@dataclass(frozen=True)
-class _Group:
-    rows: list[int]
-    labels: Counter[int]
+TRAIN, VAL, TEST, UNUSED = range(len(PLACES))
 
 
 def assign(
-    groups: Sequence[str],
-    labels: Sequence[int],
-    in_test: Sequence[bool],
+    manifest: pd.DataFrame,
     classes: Sequence[str],
     *,
+    method: Literal["stratified", "hash"],
     val_share: float,
     test_share: float,
     seed: int,
-) -> list[str]:
-    """The split of each example: train, val or test.
-
-    A group with an example in the source's own test set is test as a whole, and where there is such a set, only val is
-    cut from the rest: val_share is then a share of the rest. Each part that is cut has at least one group a class.
+) -> Integers:
+    """The place of each of N examples, (N,): positions in PLACES.
 
     Args:
-        groups: duplicate group of each of N examples.
-        labels: class of each, -1: unlabelled.
-        in_test: whether the source's own test set holds it.
+        manifest: the columns group, label, given_split and, for the hash, sha256; N rows.
         classes: class names, position = label.
-        val_share: of the images, above 0, at most 0.4.
-        test_share: likewise; unused where the source brings a test set.
+        method: how the parts are cut that the source does not give.
+        val_share: of the images that it does not give as test, above 0, at most 0.4; unused where it gives val.
+        test_share: likewise.
         seed: the experiment's.
 
     Raises:
-        UserError: a class can't be in every part; the message names it and its counts.
+        UserError: a class can't be in train and in every part that is cut, or nothing is left of a given part; the
+            message has the counts.
     """
-    members: dict[str, list[int]] = {}
-    for i, group in enumerate(groups):
-        members.setdefault(group, []).append(i)
-    splits = ["train"] * len(groups)
-    free: list[_Group] = []
-    for group in sorted(members, key=lambda name: (hashed_seed(seed, f"split/{name}"), name)):
-        rows = members[group]
-        if any(in_test[i] for i in rows):
-            _put(rows, "test", splits)
-        else:
-            free.append(_Group(rows, Counter(labels[i] for i in rows)))
+    labels = manifest["label"].fillna(-1).to_numpy(np.int64)
+    given = given_places(manifest)
+    codes, groups = pd.factorize(manifest["group"], sort=True)
+    # Test comes first, so that its stretch of hashes begins at 0.
+    shares = {part: share for part, share in ((TEST, test_share), (VAL, val_share)) if part not in given}
 
-    parts = {"val": val_share} if any(in_test) else {"test": test_share, "val": val_share}
-    total = sum((group.labels for group in free), Counter[int]())
-    for part, quota in _quotas(total, parts).items():
-        free = _fill(part, quota, free, splits)
-    _check(splits, labels, groups, classes, ("train", *parts))
-    return splits
-
-
-def measure(splits: Sequence[str], labels: Sequence[int], classes: Sequence[str]) -> dict[str, Any]:
-    """Examples in each split and class, and how far a class's share in a split is from its share in all, at most."""
-    whole, parts = Counter(labels), Counter(splits)
-    cells = Counter(zip(splits, labels, strict=True))
-    deviations = (
-        abs(cells[part, label] / parts[part] - whole[label] / len(labels))
-        for part in SPLITS
-        for label in whole
-        if parts[part]
-    )
-    return {
-        "counts": {part: parts[part] for part in SPLITS},
-        "classes": {part: {name: cells[part, label] for label, name in enumerate(classes)} for part in SPLITS},
-        "greatest_deviation": max(deviations),
-    }
+    protection = np.zeros(len(groups), np.int64)
+    np.maximum.at(protection, codes, given)  # TRAIN < VAL < TEST
+    places = np.where(given == protection[codes], given, UNUSED)
+    free = np.flatnonzero(protection[codes] == TRAIN)
+    if method == "hash":
+        lowest = _lowest(_hashes(manifest["sha256"].iloc[free], seed), codes[free], len(groups))
+        places[free] = _below(lowest[codes[free]], shares)
+    else:
+        places[free] = stratify(_turns(groups, codes[free], seed), labels[free], shares, TRAIN)
+    _check_given(places, given)
+    _check_classes(places, labels, codes, classes, (TRAIN, *shares), method)
+    return places
 
 
-def _quotas(total: Mapping[int, int], parts: Mapping[str, float]) -> dict[str, dict[int, int]]:
-    """Examples of each class in each part: at least one, and at least one left for each part to come and for train."""
-    left = dict(total)
-    quotas: dict[str, dict[int, int]] = {}
-    for done, (part, share) in enumerate(parts.items()):
-        to_come = len(parts) - done
-        rounded = _largest_remainder(total, share)
-        quotas[part] = {label: min(max(rounded[label], 1), left[label] - to_come) for label in total}
-        left = {label: left[label] - quotas[part][label] for label in total}
-    return quotas
+def given_places(manifest: pd.DataFrame) -> Integers:
+    """The source's own part of each example, (N,); train where it does not say."""
+    positions = pd.Categorical(manifest["given_split"], categories=list(SPLITS)).codes  # -1: missing
+    return np.asarray(np.maximum(positions, TRAIN), np.int64)
 
 
-def _largest_remainder(total: Mapping[int, int], share: float) -> dict[int, int]:
-    """share × total for each class, rounded down or up so that the sum is share × the sum, rounded."""
-    exact = {label: share * count for label, count in sorted(total.items())}
-    rounded = {label: floor(value) for label, value in exact.items()}
-    missing = round(share * sum(total.values())) - sum(rounded.values())
-    for label in sorted(exact, key=lambda label: rounded[label] - exact[label])[:missing]:
-        rounded[label] += 1
-    return rounded
+def _hashes(names: "pd.Series[str] | pd.Index[str]", seed: int) -> Integers:
+    return np.fromiter((hashed_seed(seed, f"split/{name}") for name in names), np.int64, len(names))
 
 
-def _fill(part: str, quota: Mapping[int, int], free: Sequence[_Group], splits: list[str]) -> list[_Group]:
-    """Put groups into a part, in their turn, while its quotas have room; give those that stay free."""
-    room = dict(quota)
-    rest: list[_Group] = []
-    chosen: list[_Group] = []
-    for group in free:
-        if all(room[label] >= count for label, count in group.labels.items()):
-            chosen.append(group)
-            for label, count in group.labels.items():
-                room[label] -= count
-        else:
-            rest.append(group)
-    for label in sorted(quota):
-        if not any(label in group.labels for group in chosen):
-            # Every group of the class is larger than its quota. Too much is better than a part without the class.
-            candidates = [group for group in rest if label in group.labels]
-            smallest = min(candidates, key=lambda group: len(group.rows), default=None)
-            if smallest:
-                rest.remove(smallest)
-                chosen.append(smallest)
-    for group in chosen:
-        _put(group.rows, part, splits)
-    return rest
+def _turns(groups: "pd.Index[str]", codes: Integers, seed: int) -> Integers:
+    """The turn of each row's group, (N,), among the groups that `codes` holds: by hash, and by name where two agree."""
+    present, dense = np.unique(codes, return_inverse=True)
+    turns = np.empty(len(present), np.int64)
+    turns[np.argsort(_hashes(groups[present], seed), kind="stable")] = np.arange(len(present))
+    return turns[dense]
 
 
-def _put(rows: Sequence[int], part: str, splits: list[str]) -> None:
-    for i in rows:
-        splits[i] = part
+def _lowest(hashes: Integers, codes: Integers, groups: int) -> NDArray[np.float64]:
+    """The least hash among each group's members, as a number in [0, 1); 1 for a group that `codes` does not hold."""
+    lowest = np.ones(groups)
+    np.minimum.at(lowest, codes, hashes / 2**63)
+    return lowest
 
 
-def _check(
-    splits: Sequence[str], labels: Sequence[int], groups: Sequence[str], classes: Sequence[str], parts: Sequence[str]
+def _below(values: NDArray[np.float64], shares: Mapping[int, float]) -> Integers:
+    """The part whose stretch of [0, 1) holds each value: the shares one after the other, then train."""
+    stretches = np.searchsorted(list(accumulate(shares.values())), values, side="right")
+    return np.array([*shares, TRAIN])[stretches]
+
+
+def _check_given(places: Integers, given: Integers) -> None:
+    for part in (VAL, TEST):
+        count = int((given == part).sum())
+        if count and not (places == part).any():
+            raise UserError(
+                f"the source's own {PLACES[part]} set is empty: each of its {count} images repeats one of its test set"
+            )
+
+
+def _check_classes(
+    places: Integers, labels: Integers, codes: Integers, classes: Sequence[str], parts: Sequence[int], method: str
 ) -> None:
-    present = set(zip(splits, labels, strict=True))
-    for label in sorted(set(labels)):
-        if all((part, label) in present for part in parts):
+    """Refuse a split without some class in one of `parts`; unlabelled images count where there are no others."""
+    names, kinds = np.unique(labels, return_inverse=True)
+    held = np.bincount(places * len(names) + kinds, minlength=len(PLACES) * len(names)).reshape(len(PLACES), -1)
+    for kind, label in enumerate(names.tolist()):
+        found = {PLACES[part]: int(held[part, kind]) for part in parts}
+        if all(found.values()) or (label < 0 and len(names) > 1):
             continue
-        rows = [i for i, other in enumerate(labels) if other == label and splits[i] in parts]
-        distinct = len({groups[i] for i in rows})
         name = f"the class {classes[label]!r}" if label >= 0 else "the data set"
+        distinct = len(np.unique(codes[(kinds == kind) & np.isin(places, parts)]))
+        if method == "hash" and distinct >= len(parts):
+            counts = ", ".join(f"{count} in {part}" for part, count in found.items())
+            raise UserError(
+                f"params.yaml: split.method hash leaves {name} out of a part ({counts}); larger shares make that less "
+                "likely, and the method stratified gives each part at least one"
+            )
+        repeated = int(held[UNUSED, kind])
+        aside = f"; {repeated} more only repeat images of the source's own test or val set" if repeated else ""
         raise UserError(
-            f"{name} has too few images to divide over {', '.join(parts)}: {len(rows)}, of which {distinct} are no "
-            "duplicates of each other; each part needs at least one"
+            f"{name} has too few images to divide over {', '.join(found)}: {sum(found.values())}, of which {distinct} "
+            f"are no duplicates of each other; each part needs at least one{aside}"
         )

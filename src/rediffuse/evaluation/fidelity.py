@@ -1,14 +1,14 @@
 """How near a set of generated images is to the real ones, in feature space. All of it in float64.
 
-X are the features of N real images, Y of M generated ones, d their dimension, (μ, Σ) a set's mean and covariance, and
-NN_k(x) the distance from x to the k-th nearest other point of its own set.
+X are the features of N real images, Y of M generated ones, d their dimension, and NN_k(x) the distance from x to the
+k-th nearest other point of its own set.
 
-- Fréchet distance (Heusel et al., 2017): |μ_x − μ_y|² + tr(Σ_x + Σ_y − 2(Σ_xΣ_y)^½).
 - Kernel distance, KID (Bińkowski et al., 2018): the unbiased squared MMD with the kernel (x·y/d + 1)³.
 - Precision (Kynkäänniemi et al., 2019): the share of Y inside some closed ball B(x, NN_k(x)); recall: the share of X
   inside some B(y, NN_k(y)). Precision asks whether the images look real, recall whether they show all that is real.
 
-Both distances shrink as sets grow, and both shares depend on the sizes too: compare only numbers of equal N and M.
+The distance shrinks as sets grow, as the Fréchet distance (rediffuse.frechet) does, and both shares depend on the sizes
+too: compare only numbers of equal N and M.
 """
 
 from collections.abc import Iterator
@@ -18,33 +18,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 Matrix = NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class Gaussian:
-    """A set of features as the Fréchet distance sees it: mean (d,) and a root R with Σ = RᵀR, at most d × d."""
-
-    mean: Matrix
-    root: Matrix
-
-    @classmethod
-    def of(cls, features: NDArray[np.floating]) -> "Gaussian":
-        """Fitted to features (N, d), N at least 2, with the unbiased covariance (N − 1)."""
-        points = _points(features, least=2)
-        mean = points.mean(axis=0)
-        # R from a QR decomposition of the centred rows: Σ is never formed, so nothing is lost to squaring, and a
-        # singular Σ (fewer images than dimensions) needs no care.
-        root: Matrix = np.asarray(np.linalg.qr((points - mean) / np.sqrt(len(points) - 1), mode="r"))
-        return cls(mean, root)
-
-
-def frechet_distance(x: Gaussian, y: Gaussian) -> float:
-    """FD of two fitted sets: 0 where mean and covariance agree."""
-    # Σ_xΣ_y = R_xᵀR_xR_yᵀR_y has the eigenvalues of (R_xR_yᵀ)(R_xR_yᵀ)ᵀ, so the trace of its root is the sum of the
-    # singular values of R_xR_yᵀ: no matrix root, no complex numbers.
-    shared = np.linalg.svd(x.root @ y.root.T, compute_uv=False).sum()
-    distance = ((x.mean - y.mean) ** 2).sum() + (x.root**2).sum() + (y.root**2).sum() - 2 * shared
-    return max(float(distance), 0.0)
 
 
 def kernel_distance(x: NDArray[np.floating], y: NDArray[np.floating]) -> float:

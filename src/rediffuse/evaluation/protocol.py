@@ -14,14 +14,8 @@ from numpy.typing import NDArray
 
 from rediffuse.errors import UserError
 from rediffuse.evaluation.features import Features
-from rediffuse.evaluation.fidelity import (
-    Gaussian,
-    Manifold,
-    frechet_distance,
-    harmonic_mean,
-    kernel_distances,
-    precision_and_recall,
-)
+from rediffuse.evaluation.fidelity import Manifold, harmonic_mean, kernel_distances, precision_and_recall
+from rediffuse.frechet import Gaussian, frechet_distance
 from rediffuse.seeds import hashed_seed
 
 

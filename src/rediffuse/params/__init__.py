@@ -1,7 +1,15 @@
 """params.yaml as typed, frozen, validated objects: a pipeline starts with sound parameters or not at all."""
 
 from rediffuse.params.combined import Params
-from rediffuse.params.data import ChecksParams, CleanParams, DecodeParams, PrepareParams, SplitParams
+from rediffuse.params.data import (
+    ChecksParams,
+    CleanParams,
+    ColumnsParams,
+    DecodeParams,
+    PrepareParams,
+    SplitParams,
+    TorchvisionParams,
+)
 from rediffuse.params.diffusion import DiffusionParams
 from rediffuse.params.evaluate import EvaluateParams, LikelihoodParams
 from rediffuse.params.loading import flatten, known_keys, load_params
@@ -11,6 +19,7 @@ from rediffuse.params.sections import ModelParams, RuntimeParams, Section, Train
 __all__ = [
     "ChecksParams",
     "CleanParams",
+    "ColumnsParams",
     "DecodeParams",
     "DiffusionParams",
     "EvaluateParams",
@@ -22,6 +31,7 @@ __all__ = [
     "SampleParams",
     "Section",
     "SplitParams",
+    "TorchvisionParams",
     "TrainParams",
     "flatten",
     "known_keys",

@@ -8,26 +8,28 @@ import gzip
 import math
 import re
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO, cast
 
 import numpy as np
 
 from rediffuse.data.png import encode_png
+from rediffuse.data.sources.labels import Classes
 from rediffuse.data.sources.source import About, GivenSplit, Row
 from rediffuse.errors import UserError
 
 _NAME = re.compile(r"(?P<pair>.*?)(?P<kind>images|labels)[-.]idx[13]-ubyte(\.gz)?")
 _DIMENSIONS = {"images": 3, "labels": 1}
 _TEST_PAIRS = ("t10k-", "test-")
+_CHUNK = 1 << 22  # bytes of images in memory at a time, about
 
 
 @dataclass(frozen=True)
 class _Pair:
     part: GivenSplit
-    images_file: str
-    images: np.ndarray  # uint8, N×H×W
+    images: Path
     labels: np.ndarray  # uint8, N
 
 
@@ -36,44 +38,47 @@ class Idx:
 
     Files are named as MNIST's are: `train-images-idx3-ubyte`, `train-labels-idx1-ubyte`, and `t10k-` (or `test-`) for
     the test pair; `.idx3-ubyte` in place of `-idx3-ubyte`, more before `train-` or `test-`, and `.gz` at the end will
-    do. The classes are the labels that occur in the training pair, named by their number. The same data gives the
-    same rows, gzipped or not.
+    do. The same data gives the same rows, gzipped or not.
+
+    Args:
+        classes: names of the numbers among the labels; None: the numbers that occur in the training pair.
 
     Raises:
-        UserError: a file is missing, broken or of the wrong kind, a pair's lengths differ, or a test label is unknown.
+        UserError: a file is missing, broken or of the wrong kind, a pair's lengths differ, or a label is unknown.
     """
 
     name = "idx"
     about = About()
 
-    def __init__(self, path: Path) -> None:
-        pairs = _read_pairs(path)
-        train = pairs[0]
-        known = np.unique(train.labels)
-        for pair in pairs[1:]:
+    def __init__(self, path: Path, classes: Sequence[str] | None = None) -> None:
+        self._pairs = _find_pairs(path)
+        known = np.unique(self._pairs[0].labels)
+        for pair in self._pairs[1:]:
             unknown = np.setdiff1d(pair.labels, known)
             if len(unknown):
                 raise UserError(
                     f"{path}: the test pair holds the label {unknown[0]}, which no training image has; "
                     f"allowed are {', '.join(map(str, known))}"
                 )
-        self.classes: tuple[str, ...] = tuple(str(label) for label in known)
-        self._position = {int(label): position for position, label in enumerate(known)}
-        self._pairs = pairs
+        named = Classes(classes or [str(label) for label in known])
+        self._position = {int(label): named.position(int(label), str(path)) for label in known}
+        self.classes = named.names
 
     def __iter__(self) -> Iterator[Row]:
         for pair in self._pairs:
-            for i, (pixels, label) in enumerate(zip(pair.images, pair.labels.tolist(), strict=True)):
+            origin = pair.images.name.removesuffix(".gz")
+            split = pair.part if len(self._pairs) > 1 else None
+            for i, (pixels, label) in enumerate(zip(_images(pair.images), pair.labels.tolist(), strict=True)):
                 yield Row(
                     id=f"{pair.part}-{i:06d}",
                     content=encode_png(pixels),
                     label=self._position[label],
-                    split=pair.part if len(self._pairs) > 1 else None,
-                    origin=f"{pair.images_file}#{i}",
+                    split=split,
+                    origin=f"{origin}#{i}",
                 )
 
 
-def _read_pairs(folder: Path) -> list[_Pair]:
+def _find_pairs(folder: Path) -> list[_Pair]:
     """The training pair, then the test pair if there is one."""
     if not folder.is_dir():
         raise UserError(f"prepare.path: the folder {folder} is missing; it should hold IDX files")
@@ -94,41 +99,78 @@ def _read_pairs(folder: Path) -> list[_Pair]:
             f"{folder} holds no training pair of IDX files; "
             "expected are train-images-idx3-ubyte and train-labels-idx1-ubyte, gzipped (.gz) or not"
         )
-    return [_read_pair(folder, part, files[parts[part]]) for part in ("train", "test") if part in parts]
+    return [_pair(folder, part, files[parts[part]]) for part in ("train", "test") if part in parts]
 
 
-def _read_pair(folder: Path, part: GivenSplit, files: dict[str, Path]) -> _Pair:
+def _pair(folder: Path, part: GivenSplit, files: dict[str, Path]) -> _Pair:
     for kind, other in (("images", "labels"), ("labels", "images")):
         if kind not in files:
             raise UserError(f"{folder}: {files[other].name} has no file of {kind} beside it; each pair needs one")
-    images, labels = (_read_idx(files[kind], _DIMENSIONS[kind]) for kind in ("images", "labels"))
-    if len(images) != len(labels):
+    with _opened(files["images"]) as stream:
+        count, *size = _shape(stream, files["images"], _DIMENSIONS["images"])
+    if 0 in size:
+        raise UserError(f"{files['images']} holds images of {size[0]}×{size[1]} pixels; at least 1×1 is needed")
+    labels = np.concatenate([np.empty(0, np.uint8), *_values(files["labels"], _DIMENSIONS["labels"])])
+    if count != len(labels):
         raise UserError(
-            f"{folder}: {files['images'].name} holds {len(images)} images, "
+            f"{folder}: {files['images'].name} holds {count} images, "
             f"but {files['labels'].name} {len(labels)} labels; each image needs one"
         )
-    return _Pair(part=part, images_file=files["images"].name.removesuffix(".gz"), images=images, labels=labels)
+    return _Pair(part=part, images=files["images"], labels=labels)
 
 
-def _read_idx(file: Path, dimensions: int) -> np.ndarray:
-    """The array in an IDX file of uint8, with as many dimensions as asked for."""
-    try:
-        content = gzip.decompress(file.read_bytes()) if file.suffix == ".gz" else file.read_bytes()
-    except (OSError, EOFError, zlib.error) as error:
-        raise UserError(f"{file} can't be read: {error}") from None
-    header = 4 + 4 * dimensions
-    magic = content[:4]
-    if magic != bytes((0, 0, 8, dimensions)) or len(content) < header:
+def _images(file: Path) -> Iterator[np.ndarray]:
+    """The images of a file, each H×W."""
+    for chunk in _values(file, _DIMENSIONS["images"]):
+        yield from chunk
+
+
+def _values(file: Path, dimensions: int) -> Iterator[np.ndarray]:
+    """The array in an IDX file of uint8, a few of its entries at a time; nothing of a broken file is missed."""
+    with _opened(file) as stream:
+        shape = _shape(stream, file, dimensions)
+        entry = math.prod(shape[1:])
+        step = max(1, _CHUNK // max(1, entry))
+        for start in range(0, shape[0], step):
+            count = min(step, shape[0] - start)
+            content = _read(stream, file, count * entry)
+            if len(content) < count * entry:
+                _refuse_length(file, shape, start * entry + len(content))
+            yield np.frombuffer(content, np.uint8).reshape(count, *shape[1:])
+        rest = 0
+        while more := len(_read(stream, file, _CHUNK)):
+            rest += more
+        if rest:
+            _refuse_length(file, shape, math.prod(shape) + rest)
+
+
+def _shape(stream: BinaryIO, file: Path, dimensions: int) -> tuple[int, ...]:
+    """The dimensions in the header of an IDX file."""
+    header = _read(stream, file, 4 + 4 * dimensions)
+    magic = header[:4]
+    if magic != bytes((0, 0, 8, dimensions)) or len(header) < 4 + 4 * dimensions:
         raise UserError(
             f"{file} begins with the magic number {int.from_bytes(magic, 'big')}; "
             f"an IDX file of uint8 with {dimensions} dimension{'s' * (dimensions > 1)} begins with {2048 + dimensions}"
         )
-    shape = tuple(int(size) for size in np.frombuffer(content, dtype=">u4", count=dimensions, offset=4))
-    if len(content) - header != math.prod(shape):
-        raise UserError(
-            f"{file} holds {len(content) - header} values, but its header says "
-            f"{'×'.join(map(str, shape))} = {math.prod(shape)}"
-        )
-    if 0 in shape[1:]:
-        raise UserError(f"{file} holds images of {shape[1]}×{shape[2]} pixels; at least 1×1 is needed")
-    return np.frombuffer(content, dtype=np.uint8, offset=header).reshape(shape)
+    return tuple(int(size) for size in np.frombuffer(header, dtype=">u4", offset=4))
+
+
+def _opened(file: Path) -> BinaryIO:
+    try:
+        return cast(BinaryIO, gzip.open(file)) if file.suffix == ".gz" else file.open("rb")
+    except OSError as error:
+        raise UserError(f"{file} can't be read: {error}") from None
+
+
+def _read(stream: BinaryIO, file: Path, count: int) -> bytes:
+    try:
+        return stream.read(count)
+    except (OSError, EOFError, zlib.error) as error:
+        raise UserError(f"{file} can't be read: {error}") from None
+
+
+def _refuse_length(file: Path, shape: tuple[int, ...], values: int) -> None:
+    raise UserError(
+        f"{file} holds {values} values, but its header says {'×'.join(map(str, shape))} = {math.prod(shape)}"
+    )

@@ -44,6 +44,14 @@ class About:
     licence: str = ""
     retrieved: str = ""
 
+    def replaced_by(self, *, origin: str | None, licence: str | None, retrieved: str | None) -> "About":
+        """The same, where another says nothing (None), and else what that says."""
+        return About(
+            origin=self.origin if origin is None else origin,
+            licence=self.licence if licence is None else licence,
+            retrieved=self.retrieved if retrieved is None else retrieved,
+        )
+
 
 class Source(Protocol):
     """Rows in an order that depends on the data alone. What can't be read raises UserError, never fewer rows."""

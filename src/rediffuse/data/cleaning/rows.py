@@ -1,0 +1,161 @@
+"""What is known of every row of the shards, as one array a fact: a million rows take a few hundred MB and no more."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from rediffuse.data.checks import name_hashes
+from rediffuse.data.manifest import CONVERSIONS, FAULTS, SPLITS
+from rediffuse.data.passes import KEYS, LOOK, VIEWS
+
+Array = np.ndarray
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rows:
+    """N rows in the order of the shards. What describes the image is without meaning where `fault` is not 0.
+
+    Args:
+        shards: the files they stand in.
+        looked: the folders with what the first pass wrote of each.
+        starts: position of each shard's first row, and N behind the last.
+        label: int32, -1: none.
+        captioned: bool.
+        given: uint8, 1 + position in SPLITS; 0: the source has no parts, or the row is in none.
+        names, folded: uint64 hashes of the id, and of the id without case.
+        fault: uint8, 1 + position in FAULTS; 0: the image was decoded.
+        conversions: uint8, bit i: CONVERSIONS[i] was applied.
+        digest: uint64, N×4, SHA-256 of the decoded pixels.
+        width, height: int32, pixels of the upright image.
+        grey: bool, every pixel is.
+        range: uint8, greatest level less least, of the channel in which that is most.
+        brightness, contrast, entropy: float32, of the grey levels.
+        keys: uint64, N×K, for the search of near duplicates.
+    """
+
+    shards: Sequence[Path]
+    looked: Sequence[Path]
+    starts: Array
+    label: Array
+    captioned: Array
+    given: Array
+    names: Array
+    folded: Array
+    fault: Array
+    conversions: Array
+    digest: Array
+    width: Array
+    height: Array
+    grey: Array
+    range: Array
+    brightness: Array
+    contrast: Array
+    entropy: Array
+    keys: Array
+
+    def __len__(self) -> int:
+        return int(self.starts[-1])
+
+    @classmethod
+    def read(cls, shards: Sequence[Path], looked: Sequence[Path]) -> "Rows":
+        """Gather the columns of the shards and what the first pass wrote of them."""
+        gathered = [_facts(shard, look) for shard, look in zip(shards, looked, strict=True)]
+        counts = [len(facts["label"]) for facts in gathered]
+        return cls(
+            shards=shards,
+            looked=looked,
+            starts=np.concatenate([[0], np.cumsum(counts)]),
+            **{name: np.concatenate([facts.pop(name) for facts in gathered]) for name in list(gathered[0])},
+        )
+
+    def views(self, rows: Array) -> Array:
+        """The views of some rows, uint8 len(rows)×1072, read from disk: nothing of them stays in memory."""
+        found: Array | None = None
+        shard = np.searchsorted(self.starts, rows, side="right") - 1
+        for number in np.unique(shard):
+            here = shard == number
+            stored = np.load(self.looked[number] / VIEWS, mmap_mode="r")
+            if found is None:
+                found = np.empty((len(rows), stored.shape[1]), np.uint8)
+            found[here] = stored[rows[here] - self.starts[number]]
+        return np.empty((0, 0), np.uint8) if found is None else found
+
+    def of_shard(self, number: int) -> slice:
+        """The positions of a shard's rows."""
+        return slice(int(self.starts[number]), int(self.starts[number + 1]))
+
+    def columns(self, number: int, names: Sequence[str]) -> pa.Table:
+        """Some columns of a shard."""
+        return pq.read_table(self.shards[number], columns=list(names))
+
+    def remarks(self, number: int) -> pa.Table:
+        """What the first pass says in words of the rows of a shard: detail and mode."""
+        return pq.read_table(self.looked[number] / LOOK, columns=["detail", "mode"])
+
+    def origin(self, position: int) -> str:
+        """Where a person finds the image of one row."""
+        number = int(np.searchsorted(self.starts, position, side="right")) - 1
+        origin: str = self.columns(number, ["origin"])["origin"][position - int(self.starts[number])].as_py()
+        return origin
+
+    def hex_digests(self, positions: Array) -> list[str]:
+        """The SHA-256 of some rows' pixels."""
+        text = self.digest[positions].tobytes().hex()
+        return [text[start : start + 64] for start in range(0, len(text), 64)]
+
+
+def _facts(shard: Path, looked: Path) -> dict[str, Array]:
+    meta = pq.read_table(shard, columns=["id", "label", "caption", "split"])
+    look = pq.read_table(looked / LOOK, columns=_LOOK_COLUMNS)
+    return {
+        "label": _numbers(pc.fill_null(meta["label"], -1), np.int32),
+        "captioned": _numbers(pc.is_valid(meta["caption"]), bool),
+        "given": _positions(meta["split"], SPLITS),
+        "names": name_hashes(meta["id"]),
+        "folded": name_hashes(meta["id"], casefold=True),
+        "fault": _positions(look["reason"], FAULTS),
+        "conversions": _bits(look["converted"], CONVERSIONS),
+        "digest": _digests(look["sha256"]),
+        "keys": np.load(looked / KEYS),
+        **{name: _numbers(look[name], dtype) for name, dtype in _NUMBERS.items()},
+    }
+
+
+_NUMBERS = {
+    "width": np.int32,
+    "height": np.int32,
+    "grey": bool,
+    "range": np.uint8,
+    "brightness": np.float32,
+    "contrast": np.float32,
+    "entropy": np.float32,
+}
+_LOOK_COLUMNS = ["reason", "converted", "sha256", *_NUMBERS]
+
+
+def _numbers(column: pa.ChunkedArray, dtype: type) -> Array:
+    return np.asarray(column.to_numpy()).astype(dtype)
+
+
+def _positions(column: pa.ChunkedArray, names: Sequence[str]) -> Array:
+    """1 + the position of each text in `names`, and 0 where it is none of them."""
+    return _numbers(pc.fill_null(pc.index_in(column, pa.array(names)), -1), np.int64).__add__(1).astype(np.uint8)
+
+
+def _bits(column: pa.ChunkedArray, names: Sequence[str]) -> Array:
+    """Bit i: names[i] is among the words of the text."""
+    bits = np.zeros(len(column), np.uint8)
+    for position, name in enumerate(names):
+        there = pc.match_substring_regex(column, rf"\b{name}\b")
+        bits |= _numbers(there, np.uint8) << position
+    return bits
+
+
+def _digests(column: pa.ChunkedArray) -> Array:
+    content = b"".join(chunk.buffers()[1].to_pybytes()[chunk.offset * 32 :][: len(chunk) * 32] for chunk in column.chunks)
+    return np.frombuffer(content, np.uint64).reshape(-1, 4)

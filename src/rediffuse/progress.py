@@ -1,0 +1,13 @@
+"""Bars that count images."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from tqdm import tqdm
+
+
+@contextmanager
+def image_bar(what: str, total: int, *, shown: bool) -> Iterator[Callable[[int], object]]:
+    """A bar on a terminal, nowhere else; yields the function that says how many images more are done."""
+    with tqdm(total=total, unit="img", desc=what, disable=None if shown else True) as bar:
+        yield bar.update
