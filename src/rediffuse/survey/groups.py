@@ -1,6 +1,5 @@
 """Duplicates and near duplicates side by side: those that were kept with those that were dropped for them."""
 
-import re
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,7 +13,6 @@ GROUPS_SHOWN = 12
 MEMBERS_SHOWN = 6
 
 _KINDS = ("duplicate", "near_duplicate")
-_BEFORE_A_NAME = re.compile(r"\b(?:as|to|of|like) ")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,13 +83,12 @@ def _members(tables: Tables) -> pd.DataFrame:
 
 def _other(detail: str, known: pd.Index) -> str | None:
     """The id of a kept image that a detail such as `the same pixels as a.png, but labelled dog and not cat` names."""
-    for word in _BEFORE_A_NAME.finditer(detail):
-        rest = detail[word.end() :]
-        while rest:
-            if rest in known:
-                return rest
-            # An id may hold commas and brackets itself, so what follows it is taken off from the end.
-            rest = rest[: max(rest.rfind(", "), rest.rfind(" ("), 0)]
+    _, _, rest = detail.partition(" as ")
+    while rest:
+        if rest in known:
+            return rest
+        # An id may hold commas itself, so what follows it is taken off from the end.
+        rest = rest[: max(rest.rfind(", "), 0)]
     return None
 
 

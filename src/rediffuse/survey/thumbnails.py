@@ -1,7 +1,5 @@
-"""Small pictures of images, also of those that cleaning refused, where anything of them can be shown."""
+"""Small pictures of images, also of those that cleaning refused, where they can be decoded at all."""
 
-import io
-import warnings
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,15 +8,14 @@ import numpy as np
 import pyarrow
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from PIL import Image, ImageOps
+from PIL import Image
 
-from rediffuse.data.formatting import FORMATS
+from rediffuse.data.decoding import DecodePolicy, UndecodableError, decode
 from rediffuse.data.shards import read_manifest
 
 SIDE = 64  # pixels of a thumbnail's longer side, at most
 
-# More are not decoded for a thumbnail; a JPEG is decoded at an eighth of its sides and may be larger.
-_PIXELS = 32_000_000
+_PIXELS = 50_000_000  # more are not decoded for a thumbnail
 _ROWS = 16  # of encoded images in memory
 
 
@@ -28,7 +25,7 @@ class Original:
 
     Args:
         thumbnail: uint8, H×W×3, `SIDE` at most; None where it can't be decoded.
-        width, height: upright, in pixels; 0 where even that can't be read.
+        width, height: upright, in pixels; 0 likewise.
     """
 
     thumbnail: np.ndarray | None
@@ -47,22 +44,13 @@ def read_originals(folder: Path, wanted: Collection[str], background: tuple[int,
 
 
 def look(content: bytes, background: tuple[int, int, int]) -> Original:
-    """The thumbnail and the size of an encoded image, as much of them as its bytes give."""
-    width = height = 0
+    """The thumbnail and the size of an encoded image, converted in every way that cleaning can be told to."""
+    policy = DecodePolicy(floating_point="convert", max_pixels=_PIXELS, background=background)
     try:
-        with warnings.catch_warnings(), Image.open(io.BytesIO(content), formats=FORMATS) as image:
-            warnings.simplefilter("ignore")
-            width, height = image.size
-            if image.getexif().get(0x0112, 1) >= 5:  # the orientations that swap the sides
-                width, height = height, width
-            image.draft("RGB", (2 * SIDE, 2 * SIDE))
-            if image.width * image.height > _PIXELS:
-                return Original(None, width, height)
-            image.load()
-            return Original(thumbnail(_plain(ImageOps.exif_transpose(image), background)), width, height)
-    except Exception:
-        # Pillow raises whatever a broken file makes it stumble over; these files are broken by choice.
-        return Original(None, width, height)
+        picture = decode(content, policy)
+    except UndecodableError:
+        return Original(None)
+    return Original(thumbnail(Image.fromarray(picture.pixels).convert("RGB")), picture.width, picture.height)
 
 
 def thumbnail(image: Image.Image) -> np.ndarray:
@@ -81,20 +69,6 @@ def thumbnail_of_example(example: np.ndarray) -> np.ndarray:
     """The same of a cleaned example, uint8, C×H×W with C 1 or 3."""
     colour = np.broadcast_to(example, (3, *example.shape[1:]))
     return thumbnail(Image.fromarray(np.ascontiguousarray(colour.transpose(1, 2, 0))))
-
-
-def _plain(image: Image.Image, background: tuple[int, int, int]) -> Image.Image:
-    """The image in RGB; levels without a fixed range are stretched to what 8 bits can show."""
-    if image.mode == "F" or image.mode.startswith("I"):
-        levels = np.nan_to_num(np.asarray(image, dtype=np.float64))
-        low, high = levels.min(), levels.max()
-        if image.mode != "F" and low >= 0 and high <= 65535:
-            low, high = 0, 65535
-        image = Image.fromarray(np.round((levels - low) * (255 / max(high - low, 1e-12))).astype(np.uint8))
-    if image.has_transparency_data:
-        layer = image.convert("RGBA")
-        return Image.alpha_composite(Image.new("RGBA", layer.size, background), layer).convert("RGB")
-    return image.convert("RGB")
 
 
 def _contents(folder: Path, wanted: Collection[str]) -> Iterator[tuple[str, bytes]]:
