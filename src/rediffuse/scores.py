@@ -39,6 +39,7 @@ def main() -> None:
     sys.stdout.write(
         f"\n{table(files.read_json(path))}\n\n"
         "samples   samples/grid.png, samples/film.png\n"
+        "data      reports/data.html\n"
         "report    reports/report.html\n"
         "runs      make ui, then http://127.0.0.1:5000\n"
     )

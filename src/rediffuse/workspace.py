@@ -112,6 +112,14 @@ class Workspace:
     def report(self) -> Path:
         return self.root / "reports" / "report.html"
 
+    @property
+    def data_report(self) -> Path:
+        return self.root / "reports" / "data.html"
+
+    @property
+    def data_pictures(self) -> Path:
+        return self.root / "reports" / "data"
+
     def metrics(self, stage: str) -> Path:
         """The metrics file of a stage."""
         return self.root / "metrics" / f"{stage}.json"

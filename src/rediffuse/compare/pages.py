@@ -7,7 +7,7 @@ import numpy as np
 from rediffuse.compare.experiments import Samples
 from rediffuse.compare.scores import HEADINGS, Comparison, rows
 from rediffuse.errors import UserError
-from rediffuse.evaluation.report import templates
+from rediffuse.pages import templates
 from rediffuse.pictures import sheet
 
 BEGIN, END = "<!-- compare:begin -->", "<!-- compare:end -->"
@@ -35,7 +35,7 @@ def page(comparison: Comparison, families: bytes | None) -> str:
     Args:
         families: the PNG bytes of `picture`; None where every preset failed.
     """
-    template = templates("rediffuse.compare", "rediffuse.evaluation").get_template("page.html")
+    template = templates("rediffuse.compare").get_template("page.html")
     made = {name: str(value) for name, value in comparison.made.items()}
     return template.render(headings=HEADINGS, rows=rows(comparison), families=families, made=made)
 

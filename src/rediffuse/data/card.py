@@ -20,6 +20,7 @@ class Card:
         mean: of all pixels scaled to [-1, 1] (x = byte / 127.5 - 1).
         std: likewise; the σ_data of EDM's preconditioning.
         source: what `prepare.source` named.
+        origin, licence, retrieved: where the data comes from, under which licence, when; empty where unknown.
         digest: SHA-256 over the pixels in order, then the labels (int64, little-endian, -1: none), then the shape.
     """
 
@@ -32,6 +33,9 @@ class Card:
     std: float
     source: str
     digest: str
+    origin: str = ""
+    licence: str = ""
+    retrieved: str = ""
 
     @classmethod
     def read(cls, path: Path) -> "Card":

@@ -4,14 +4,16 @@ from typing import Any
 
 import pandas as pd
 
+from rediffuse.charts import Picture
 from rediffuse.data.card import Card
 from rediffuse.evaluation.classifier import Images
 from rediffuse.evaluation.features import Features
-from rediffuse.evaluation.figures import Picture, confusion_picture, montage, noise_level_curve, training_curves
+from rediffuse.evaluation.figures import confusion_picture, montage, noise_level_curve, training_curves
 from rediffuse.evaluation.neighbours import nearest
-from rediffuse.evaluation.readings import number, read_fidelity, read_likelihood, read_utility
+from rediffuse.evaluation.readings import read_fidelity, read_likelihood, read_utility
 from rediffuse.evaluation.report import Report
 from rediffuse.evaluation.utility import Agreement
+from rediffuse.pages import number
 from rediffuse.params import flatten
 
 COPIES_SHOWN = 10

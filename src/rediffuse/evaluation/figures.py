@@ -1,53 +1,17 @@
-"""The report's figures, as PNG bytes: the same for the same numbers, once for a light page and once for a dark one."""
+"""The report's figures, drawn from its tables, and images in rows."""
 
 import io
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from numpy.typing import NDArray
 from PIL import Image
 
+from rediffuse.charts import Palette, Picture, legend, logarithmic, picture
 from rediffuse.evaluation.classifier import Images
-
-CSS_PIXELS_AN_INCH = 110
-DOTS_AN_INCH = 165
-
-
-@dataclass(frozen=True)
-class Palette:
-    """Colours of one page: text, faint lines, and the series in the order in which they are drawn."""
-
-    ink: str
-    faint: str
-    series: tuple[str, str, str]
-    ramp: tuple[str, str]
-
-
-LIGHT = Palette("#1f2430", "#d8dbe2", ("#9aa3b5", "#2f6fde", "#d9592b"), ("#ffffff", "#2f6fde"))
-DARK = Palette("#e6e9ef", "#3a4150", ("#7b8598", "#6ea0ff", "#ff9166"), ("#171b23", "#6ea0ff"))
-
-
-@dataclass(frozen=True)
-class Picture:
-    """One figure for both pages, PNG bytes.
-
-    Args:
-        light, dark: the PNGs.
-        alt: the text that stands for it where it can't be seen.
-        width: on the page, in CSS pixels; a dense screen has more than one dot in each.
-    """
-
-    light: bytes
-    dark: bytes
-    alt: str
-    width: int
 
 
 def training_curves(training: pd.DataFrame, validation: pd.DataFrame) -> Picture:
@@ -68,14 +32,14 @@ def training_curves(training: pd.DataFrame, validation: pd.DataFrame) -> Picture
         )
         everything = pd.concat([training["loss"], validation["val_loss"], validation["val_loss_ema"]])
         if (everything > 0).all():
-            _logarithmic(losses)
+            logarithmic(losses)
         losses.set_ylabel("loss")
-        _legend(losses, palette)
+        legend(losses, palette)
         rate.plot(training["step"], training["lr"], color=raw)
         rate.set_ylabel("learning rate")
         rate.set_xlabel("optimizer step")
 
-    return _picture(draw, (7.2, 4.6), "Training and validation loss, and the learning rate, over the optimizer steps.")
+    return picture(draw, (7.2, 4.6), "Training and validation loss, and the learning rate, over the optimizer steps.")
 
 
 def noise_level_curve(rows: pd.DataFrame) -> Picture:
@@ -91,11 +55,11 @@ def noise_level_curve(rows: pd.DataFrame) -> Picture:
             axes.plot(rows["noise_to_signal"], rows[column], "o-", color=colour, markersize=3)
             axes.set_xscale("log")
             if (rows[column] > 0).all():
-                _logarithmic(axes)
+                logarithmic(axes)
             axes.set_xlabel("noise-to-signal ratio σ/α")
             axes.set_title({"loss": "weighted loss", "mse": "squared error of x₀"}[column], color=palette.ink)
 
-    return _picture(draw, (7.2, 3.0), "Validation loss and squared error over the noise level.")
+    return picture(draw, (7.2, 3.0), "Validation loss and squared error over the noise level.")
 
 
 def confusion_picture(confusion: NDArray[np.int64], names: Sequence[str]) -> Picture:
@@ -118,7 +82,7 @@ def confusion_picture(confusion: NDArray[np.int64], names: Sequence[str]) -> Pic
                     colour = palette.ramp[0] if shares[row, column] > 0.5 else palette.ink
                     axes.text(column, row, str(count), ha="center", va="center", fontsize=8, color=colour)
 
-    return _picture(draw, (side, side), "Confusion matrix of the classifier that was trained on generated images.")
+    return picture(draw, (side, side), "Confusion matrix of the classifier that was trained on generated images.")
 
 
 def montage(rows: Sequence[Images], cell: int = 48) -> bytes:
@@ -140,49 +104,3 @@ def montage(rows: Sequence[Images], cell: int = 48) -> bytes:
     target = io.BytesIO()
     Image.fromarray(canvas, "RGBA").save(target, "PNG")
     return target.getvalue()
-
-
-def _picture(draw: Callable[[Figure, Palette], None], inches: tuple[float, float], alt: str) -> Picture:
-    light, dark = (_png(draw, inches, palette) for palette in (LIGHT, DARK))
-    return Picture(light, dark, alt, round(inches[0] * CSS_PIXELS_AN_INCH))
-
-
-def _png(draw: Callable[[Figure, Palette], None], inches: tuple[float, float], palette: Palette) -> bytes:
-    # A figure of its own, without pyplot: no global state, no window, nothing to close.
-    figure = Figure(figsize=inches, layout="constrained", facecolor="none")
-    FigureCanvasAgg(figure)
-    draw(figure, palette)
-    for axes in figure.axes:
-        _dress(axes, palette)
-    target = io.BytesIO()
-    # matplotlib signs its files with its version.
-    figure.savefig(target, format="png", dpi=DOTS_AN_INCH, metadata={"Software": None})
-    return target.getvalue()
-
-
-def _dress(axes: Axes, palette: Palette) -> None:
-    axes.set_facecolor("none")
-    axes.tick_params(colors=palette.ink, which="both", length=0, labelsize=8)
-    axes.xaxis.label.set_color(palette.ink)
-    axes.yaxis.label.set_color(palette.ink)
-    for side, spine in axes.spines.items():
-        spine.set_visible(side in ("left", "bottom"))
-        spine.set_color(palette.faint)
-    if axes.images:
-        return
-    axes.grid(color=palette.faint, linewidth=0.6)
-    axes.set_axisbelow(True)
-
-
-def _logarithmic(axes: Axes) -> None:
-    """A logarithmic ordinate, drawn after its data, that says 0.3 and not 3 × 10⁻¹."""
-    axes.set_yscale("log")
-    plain = FuncFormatter(lambda value, _: f"{value:g}")
-    low, high = np.log10(axes.get_ylim())
-    axes.yaxis.set_major_formatter(plain)
-    axes.yaxis.set_minor_locator(LogLocator(subs=(2, 3, 5)))
-    axes.yaxis.set_minor_formatter(plain if high - low < 2 else NullFormatter())
-
-
-def _legend(axes: Axes, palette: Palette) -> None:
-    axes.legend(frameon=False, fontsize=8, labelcolor=palette.ink)

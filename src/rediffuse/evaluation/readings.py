@@ -1,26 +1,9 @@
 """One line of plain words for each score, so that a reader need not know which way is better, or how far is far."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
-
-@dataclass(frozen=True)
-class Reading:
-    """A row of the report's table.
-
-    Args:
-        name: of the score.
-        value, floor: as text; floor is empty where there is none.
-        words: what the two say.
-        good: whether real images score no better, within the spread; None where the question has no answer.
-    """
-
-    name: str
-    value: str
-    floor: str
-    words: str
-    good: bool | None
+from rediffuse.pages import Reading, number
 
 
 def read_fidelity(scores: dict[str, float]) -> list[Reading]:
@@ -108,11 +91,6 @@ def read_likelihood(scores: dict[str, Any] | None) -> list[Reading]:
             None,
         )
     ]
-
-
-def number(value: float) -> str:
-    """Three significant digits, without an exponent where it is avoidable."""
-    return f"{value:.3g}" if abs(value) < 1000 else f"{value:.0f}"
 
 
 def share(value: float) -> str:

@@ -3,14 +3,10 @@
 It carries no date, host or run id, so that it is an out like any other: equal inputs, equal md5 in dvc.lock.
 """
 
-import base64
 from dataclasses import dataclass, field
 
-from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
-
-from rediffuse.evaluation.figures import Picture
-from rediffuse.evaluation.readings import Reading
+from rediffuse.charts import Picture
+from rediffuse.pages import Reading, templates
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,21 +43,3 @@ class Report:
 def render(report: Report) -> str:
     """The page as HTML text."""
     return templates("rediffuse.evaluation").get_template("report.html").render(report=report)
-
-
-def templates(*packages: str) -> Environment:
-    """The HTML templates in the folders of packages, with the filters png (an inline address) and three (decimals)."""
-    environment = Environment(
-        loader=ChoiceLoader([PackageLoader(package, ".") for package in packages]),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["png"] = _data_address
-    environment.filters["three"] = lambda value: f"{value:.3f}"
-    return environment
-
-
-def _data_address(png: bytes) -> Markup:
-    return Markup("data:image/png;base64,") + base64.b64encode(png).decode()

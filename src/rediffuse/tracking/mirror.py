@@ -60,6 +60,10 @@ def _artifacts(workspace: Workspace, stage: str) -> Iterator[tuple[Path, str]]:
     if stage == "sample":
         yield workspace.grid, "samples"
         yield workspace.film, "samples"
+    if stage == "survey":
+        yield workspace.data_report, "data"
+        for path in sorted(workspace.data_pictures.glob("*.png")):
+            yield path, "data"
     if stage == LAST_STAGE:
         yield workspace.report, "reports"
         for path in sorted(workspace.plot("any").parent.glob("*.csv")):
