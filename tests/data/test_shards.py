@@ -9,7 +9,8 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
-from rediffuse.data.shards import Boundaries, check_shards, id_digest, read_manifest, read_rows, write_shards
+from rediffuse.data.boundaries import Boundaries, id_digest
+from rediffuse.data.shards import check_shards, read_manifest, read_rows, write_shards
 from rediffuse.data.sources import About, Row
 from rediffuse.errors import UserError
 from rediffuse.files import sha256

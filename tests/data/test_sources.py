@@ -11,6 +11,7 @@ from rediffuse.data.sources.names import escaped, parts_of
 from rediffuse.errors import UserError
 from tests.data.planted import (
     decoded,
+    encoded,
     idx_bytes,
     idx_pair,
     opened,
@@ -47,6 +48,14 @@ def test_the_same_data_in_any_form_gives_the_same_images_labels_and_parts_in_the
         assert source.classes == tuple("0123456789")
         assert None not in [row.label for row in rows]
         assert len({row.id for row in rows}) == 300
+    # A folder a class has an order of its own: by class.
+    for i, (array, label, part) in enumerate(zip(images, labels, parts, strict=True)):
+        file = tmp_path / "classes" / part / label / f"{i}.png"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(encoded(array))
+    source = opened("folder", tmp_path / "classes")
+    found = [(decoded(row.content).tobytes(), source.classes[row.label or 0], row.split) for row in source]
+    assert sorted(found) == sorted(expected)
 
 
 @pytest.mark.parametrize(("source", "first"), [("digits", 0), ("idx", 3)])

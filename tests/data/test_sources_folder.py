@@ -2,12 +2,14 @@
 
 import os
 import socket
+import threading
 from pathlib import Path
 
 import pytest
 
 from rediffuse.data.sources import Row
-from rediffuse.data.sources.tree import top, walk
+from rediffuse.data.sources.tree import Entry, read, top, walk
+from rediffuse.errors import UserError
 from tests.data.planted import encoded, image_file, opened, pixels, refusal
 
 
@@ -171,6 +173,23 @@ def test_pipes_and_sockets_are_counted_and_never_opened(
         rows = rows_of(tmp_path, labels)
     assert set(rows) == {"cat/a.png", "cat/pipe.png", "cat/socket.png"}
     assert {name for name, row in rows.items() if row.fault.startswith("no regular file")} == set(rows) - {"cat/a.png"}
+
+
+def test_a_file_that_becomes_a_pipe_after_it_was_listed_is_not_waited_for(tmp_path: Path) -> None:
+    pipe = tmp_path / "a.png"
+    os.mkfifo(pipe)
+    raised: list[BaseException] = []
+
+    def reading() -> None:
+        try:
+            read(Entry("a.png", str(pipe)))
+        except UserError as error:
+            raised.append(error)
+
+    thread = threading.Thread(target=reading, daemon=True)
+    thread.start()
+    thread.join(timeout=5)
+    assert "no regular file any more" in str(raised)
 
 
 def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
