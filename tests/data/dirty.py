@@ -94,6 +94,9 @@ def with_size(content: bytes, width: int, height: int) -> bytes:
 def bombs() -> list[Planted]:
     """Small files that claim a lot of memory."""
     png, colour = encoded(good(100)), good(101)
+    # Older versions of Pillow fill the first frame of an animation while they open the file.
+    frame = struct.pack(">IIIIIHHBB", 0, 100_000, 100_000, 0, 0, 1, 10, 1, 0)
+    animated = png[:33] + chunk(b"acTL", struct.pack(">II", 2, 0)) + chunk(b"fcTL", frame) + png[33:]
     gif = bytearray(encoded(colour[..., 0], "GIF"))
     gif[6:10] = struct.pack("<HH", 65535, 65535)
     bmp = bytearray(encoded(colour, "BMP"))
@@ -111,6 +114,7 @@ def bombs() -> list[Planted]:
     many = "too_many_pixels"
     return [
         Planted(name="cat/bomb.png", content=with_size(png, 100_000, 100_000), reason=many),
+        Planted(name="cat/bomb_animated.png", content=with_size(animated, 100_000, 100_000), reason=many),
         Planted(name="cat/bomb.gif", content=bytes(gif), reason=many),
         Planted(name="cat/bomb.bmp", content=bytes(bmp), reason=many),
         Planted(name="cat/bomb.webp", content=b"RIFF" + struct.pack("<I", 4 + len(webp)) + b"WEBP" + webp, reason=many),

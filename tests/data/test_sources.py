@@ -1,34 +1,118 @@
-import io
-import os
+"""Digits and IDX files, and what all sources share: names, classes, and the same rows for the same data."""
+
 from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
 from sklearn.datasets import load_digits
 
-from rediffuse.data.sources import SOURCES
+from rediffuse.data.png import encode_png
+from rediffuse.data.sources.names import escaped, parts_of
 from rediffuse.errors import UserError
-from tests.data.planted import encoded, idx_bytes, idx_pair, image_file, pixels
+from tests.data.planted import (
+    decoded,
+    encoded,
+    idx_bytes,
+    idx_pair,
+    opened,
+    parquet_files,
+    pixels,
+    refusal,
+    table_folder,
+    tar_files,
+)
 
 IMAGES = np.stack([pixels(i, 5, 4, channels=1) for i in range(6)])
 
 
-def decoded(content: bytes) -> np.ndarray:
-    return np.asarray(Image.open(io.BytesIO(content)))
+def test_the_same_data_in_any_form_gives_the_same_images_labels_and_parts_in_the_same_order(tmp_path: Path) -> None:
+    images = np.stack([pixels(i, 28, 28, channels=1) for i in range(300)])
+    labels = [str(i * 7 % 10) for i in range(300)]
+    parts = ["train"] * 240 + ["test"] * 60
+    idx_pair(tmp_path / "idx", "train-", images[:240], [int(label) for label in labels[:240]])
+    idx_pair(tmp_path / "idx", "t10k-", images[240:], [int(label) for label in labels[240:]], zipped=True)
+    table_folder(tmp_path / "folder", images, labels, parts)
+    parquet_files(tmp_path / "parquet", images, labels, parts)
+    tar_files(tmp_path / "webdataset", images, labels, parts)
+    forms = {
+        "idx": opened("idx", tmp_path / "idx"),
+        "folder": opened("folder", tmp_path / "folder", folder__labels="table", columns__split="split"),
+        "parquet": opened("parquet", tmp_path / "parquet"),
+        "webdataset": opened("webdataset", tmp_path / "webdataset"),
+    }
+    expected = [(array.tobytes(), label, part) for array, label, part in zip(images, labels, parts, strict=True)]
+    for source in forms.values():
+        rows = list(source)
+        found = [(decoded(row.content).tobytes(), source.classes[row.label or 0], row.split) for row in rows]
+        assert found == expected, source.name
+        assert source.classes == tuple("0123456789")
+        assert None not in [row.label for row in rows]
+        assert len({row.id for row in rows}) == 300
+    # A folder a class has an order of its own: by class.
+    for i, (array, label, part) in enumerate(zip(images, labels, parts, strict=True)):
+        file = tmp_path / "classes" / part / label / f"{i}.png"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(encoded(array))
+    source = opened("folder", tmp_path / "classes")
+    found = [(decoded(row.content).tobytes(), source.classes[row.label or 0], row.split) for row in source]
+    assert sorted(found) == sorted(expected)
 
 
-def refusal(source: str, path: Path) -> str:
-    """The message with which a source refuses a folder."""
-    with pytest.raises(UserError) as caught:
-        list(SOURCES[source](path))
-    message = str(caught.value)
-    assert "\n" not in message
-    return message
+@pytest.mark.parametrize(("source", "first"), [("digits", 0), ("idx", 3)])
+def test_classes_name_the_numbers_by_their_position(tmp_path: Path, source: str, first: int) -> None:
+    idx_pair(tmp_path, "train-", IMAGES, [3, 0, 1, 2, 1, 0])
+    names = [f"class {i}" for i in range(10)]
+    given = opened(source, tmp_path, classes=names)
+    assert given.classes == tuple(names)
+    assert next(iter(given)).label == first
+    assert "none of the classes; prepare.classes allows a, b" in refusal(source, tmp_path, classes=["a", "b"])
+
+
+def test_digits_knows_where_its_images_come_from(tmp_path: Path) -> None:
+    about = opened("digits", tmp_path).about
+    assert "Optical Recognition of Handwritten Digits" in about.origin
+    assert about.licence == "CC BY 4.0"
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("plain name.png", "plain name.png"),
+        ("ü猫.png", "ü猫.png"),
+        ("a\nb\t.png", "a\\nb\\t.png"),
+        ("a\\nb.png", "a\\\\nb.png"),
+        ("\udcff.png", "\\xff.png"),
+        ("\xff.png", "ÿ.png"),
+        ("\x85\u202e.png", "\\u0085\\u202e.png"),
+    ],
+)
+def test_names_are_escaped_to_one_printable_line(name: str, expected: str) -> None:
+    assert escaped(name) == expected
+
+
+def test_the_part_of_a_file_is_in_its_name_else_in_its_folders() -> None:
+    names = ["data/train-00000-of-00002.parquet", "test/0.parquet", "my_validation.parquet", "train/dev-1.parquet"]
+    assert parts_of(names, "raw") == ["train", "test", "val", "val"]
+    assert parts_of(["train-0.tar", "train-1.tar"], "raw") == [None, None]
+    assert parts_of(["a.tar", "constrained.tar"], "raw") == [None, None]
+    with pytest.raises(UserError, match=r"^raw: extra\.tar names no part .+, but train\.tar does"):
+        parts_of(["train.tar", "test.tar", "extra.tar"], "raw")
+
+
+@pytest.mark.parametrize("size", [(1, 1), (5, 4), (28, 28), (147, 148), (148, 147, 3), (300, 300)])
+def test_png_gives_the_array_back_small_or_large(size: tuple[int, ...]) -> None:
+    array = np.random.default_rng(0).integers(0, 256, size, dtype=np.uint8)
+    assert np.array_equal(decoded(encode_png(array)), array)
+
+
+def test_idx_reads_more_images_than_it_holds_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rediffuse.data.sources.idx._CHUNK", 50)
+    idx_pair(tmp_path, "train-", IMAGES, [0] * 6)
+    assert np.array_equal(np.stack([decoded(row.content) for row in opened("idx", tmp_path)]), IMAGES)
 
 
 def test_digits_gives_all_of_scikit_learns_images_on_the_full_range(tmp_path: Path) -> None:
-    source = SOURCES["digits"](tmp_path / "not looked at")
+    source = opened("digits", tmp_path / "not looked at")
     rows, bunch = list(source), load_digits()
     assert source.classes == tuple("0123456789")
     assert [row.label for row in rows] == bunch.target.tolist()
@@ -41,7 +125,7 @@ def test_digits_gives_all_of_scikit_learns_images_on_the_full_range(tmp_path: Pa
 def test_idx_gives_both_pairs_with_pixels_labels_and_their_given_split(tmp_path: Path) -> None:
     idx_pair(tmp_path, "train-", IMAGES[:4], [1, 0, 2, 1])
     idx_pair(tmp_path, "t10k-", IMAGES[4:], [2, 0])
-    source = SOURCES["idx"](tmp_path)
+    source = opened("idx", tmp_path)
     rows = list(source)
     assert source.classes == ("0", "1", "2")
     assert [row.split for row in rows] == ["train"] * 4 + ["test"] * 2
@@ -57,15 +141,15 @@ def test_idx_gives_the_same_rows_gzipped_or_not_and_by_either_name(tmp_path: Pat
     dotted.mkdir()
     (dotted / "train-images.idx3-ubyte").write_bytes(idx_bytes(IMAGES))
     (dotted / "train-labels.idx1-ubyte").write_bytes(idx_bytes(np.array([0, 1, 0, 1, 0, 1])))
-    plain = list(SOURCES["idx"](tmp_path / "plain"))
-    assert list(SOURCES["idx"](tmp_path / "zipped")) == plain
-    assert [row.content for row in SOURCES["idx"](dotted)] == [row.content for row in plain]
+    plain = list(opened("idx", tmp_path / "plain"))
+    assert list(opened("idx", tmp_path / "zipped")) == plain
+    assert [row.content for row in opened("idx", dotted)] == [row.content for row in plain]
     assert {row.split for row in plain} == {None}
 
 
 def test_idx_names_classes_by_the_labels_that_occur(tmp_path: Path) -> None:
     idx_pair(tmp_path, "emnist-letters-train-", IMAGES, [1, 2, 9, 1, 2, 9])
-    source = SOURCES["idx"](tmp_path)
+    source = opened("idx", tmp_path)
     assert source.classes == ("1", "2", "9")
     assert [row.label for row in source] == [0, 1, 2, 0, 1, 2]
 
@@ -117,68 +201,3 @@ def test_idx_refuses_a_gzip_file_that_is_cut_off(tmp_path: Path) -> None:
     file = tmp_path / "train-images-idx3-ubyte.gz"
     file.write_bytes(file.read_bytes()[:-12])
     assert "train-images-idx3-ubyte.gz can't be read" in refusal("idx", tmp_path)
-
-
-def test_folder_sorts_classes_and_files_and_skips_hidden_ones(tmp_path: Path) -> None:
-    for seed, name in enumerate(("dog/b.png", "cat/z.png", "cat/a.png", "cat/.thumb.png", ".git/x.png", "cat/ü.png")):
-        image_file(tmp_path / name, seed)
-    (tmp_path / "README.md").write_text("not an image, and not looked at")
-    (tmp_path / "dog" / "notes.txt").write_text("in a class folder: it makes a row, which clean will reject")
-    source = SOURCES["folder"](tmp_path)
-    assert source.classes == ("cat", "dog")
-    assert [(row.id, row.label, row.split) for row in source] == [
-        ("cat/a.png", 0, None),
-        ("cat/z.png", 0, None),
-        ("cat/ü.png", 0, None),
-        ("dog/b.png", 1, None),
-        ("dog/notes.txt", 1, None),
-    ]
-    assert next(iter(source)).content == (tmp_path / "cat" / "a.png").read_bytes()
-
-
-def test_folder_takes_train_and_test_as_the_sources_own_split(tmp_path: Path) -> None:
-    for seed, name in enumerate(("train/cat/a.png", "train/dog/a.png", "test/cat/a.png", "test/dog/a.png")):
-        image_file(tmp_path / name, seed)
-    rows = list(SOURCES["folder"](tmp_path))
-    assert [(row.split, row.id) for row in rows] == [
-        ("train", "train/cat/a.png"),
-        ("train", "train/dog/a.png"),
-        ("test", "test/cat/a.png"),
-        ("test", "test/dog/a.png"),
-    ]
-    (tmp_path / "test" / "bird").mkdir()
-    assert "the class bird is in test/ only" in refusal("folder", tmp_path)
-
-
-def test_folder_takes_classes_that_are_called_train_and_test(tmp_path: Path) -> None:
-    image_file(tmp_path / "train" / "a.png", 0)
-    image_file(tmp_path / "test" / "a.png", 1)
-    source = SOURCES["folder"](tmp_path)
-    assert source.classes == ("test", "train")
-    assert [row.split for row in source] == [None, None]
-
-
-def test_folder_refuses_what_has_no_class(tmp_path: Path) -> None:
-    assert "is missing" in refusal("folder", tmp_path / "nowhere")
-    assert "no class folders" in refusal("folder", tmp_path)
-    for part in ("train", "val", "test"):
-        image_file(tmp_path / "parts" / part / "cat" / "a.png", 0)
-    assert f"{Path('test', 'cat')} is a folder, in a class folder" in refusal("folder", tmp_path / "parts")
-    image_file(tmp_path / "loose" / "cat" / "a.png", 0)
-    image_file(tmp_path / "loose" / "b.png", 1)
-    assert "b.png lies beside the class folders" in refusal("folder", tmp_path / "loose")
-
-
-def test_folder_refuses_pipes_and_dead_links_instead_of_waiting_or_shrinking(tmp_path: Path) -> None:
-    image_file(tmp_path / "cat" / "a.png", 0)
-    os.mkfifo(tmp_path / "cat" / "pipe.png")
-    assert "pipe.png is no regular file" in refusal("folder", tmp_path)
-    (tmp_path / "cat" / "pipe.png").unlink()
-    (tmp_path / "cat" / "link.png").symlink_to(tmp_path / "gone.png")
-    assert "link.png is no regular file" in refusal("folder", tmp_path)
-
-
-def test_folder_escapes_names_that_are_not_utf8(tmp_path: Path) -> None:
-    (tmp_path / "cat").mkdir()
-    Path(os.fsdecode(os.fsencode(tmp_path / "cat") + b"/\xff.png")).write_bytes(encoded(pixels(0)))
-    assert [row.id for row in SOURCES["folder"](tmp_path)] == ["cat/\\xff.png"]

@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from PIL import Image
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from PIL import Image
 from sklearn.datasets import load_sample_image
 
 from rediffuse.data import cleaning
@@ -73,8 +73,8 @@ def test_every_planted_fault_is_listed_with_its_reason(tmp_path: Path) -> None:
         ),
         "dog/as-cat.png": ("duplicate", "the same pixels as cat/1.png, but labelled dog and not cat"),
         "dog/cut.jpg": ("damaged", reasons(workspace)["dog/cut.jpg"][1]),
-        "dog/red.png": ("blank", "every pixel is the same"),
-        "dog/red2.png": ("blank", "every pixel is the same"),
+        "dog/red.png": ("blank", "levels 0 apart, at most 0 is blank"),
+        "dog/red2.png": ("blank", "levels 0 apart, at most 0 is blank"),
     }
     assert summary(metrics) == {
         "found": 14,
@@ -196,7 +196,7 @@ def test_what_can_not_be_used_is_one_line_and_leaves_the_earlier_files(tmp_path:
 
     assert refusal(clean__max_rejected_share=0.49) == (
         "7 of 14 images are rejected: 2 as duplicate ('cat/again.png': the same pixels as cat/0.png), "
-        "2 as blank ('dog/red.png': one level everywhere), 1 as empty ('cat/empty.png': 0 bytes); "
+        "2 as blank ('dog/red.png': levels 0 apart, at most 0 is blank), 1 as empty ('cat/empty.png': 0 bytes); "
         "allowed is a share of clean.max_rejected_share (0.49), and one image has to stay"
     )
     (tmp_path / "raw" / "bird").mkdir()

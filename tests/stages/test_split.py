@@ -8,12 +8,14 @@ import pandas as pd
 import pytest
 
 from rediffuse.data.dataset import load_split
+from rediffuse.data.manifest import MANIFEST, read_table
 from rediffuse.errors import UserError
 from rediffuse.params import Params
 from rediffuse.workspace import Workspace
 from stages.clean import clean
 from stages.prepare import prepare
 from stages.split import split
+from tests.data.manifests import rewrite
 from tests.data.planted import contents, idx_pair, image_file, params_with, pixels
 
 
@@ -43,8 +45,13 @@ def test_split_lists_every_example_in_the_order_of_the_manifest(tmp_path: Path) 
         ("test", "b"): 2,
     }
     metrics = json.loads(workspace.metrics("split").read_text())
-    assert metrics["counts"] == {"train": 12, "val": 4, "test": 4}
+    assert metrics["counts"] == {"train": 12, "val": 4, "test": 4, "overlap": 0}
+    assert metrics["classes"]["val"] == {"a": 2, "b": 2}
     assert metrics["greatest_deviation"] == 0
+    assert metrics["groups"] == {"total": 20, "straddling": 0}
+    assert metrics["overlap"] == {"train_val": 0, "train_test": 0, "val_test": 0}
+    for part in ("val", "test"):
+        assert metrics[part].keys() == {"ks", "ks_p", "auc", "fd_floor", "fd_train_halves"}
 
 
 def test_split_writes_the_same_bytes_again_and_in_another_folder(tmp_path: Path) -> None:
@@ -62,14 +69,70 @@ def test_split_writes_the_same_bytes_again_and_in_another_folder(tmp_path: Path)
 def test_planted_duplicate_groups_stay_together(tmp_path: Path) -> None:
     params = params_with()
     workspace = pipeline(two_classes(tmp_path, 40), params)
-    manifest = pd.read_parquet(workspace.manifest)
-    groups = manifest["id"].tolist()
+    groups = pd.read_parquet(workspace.manifest)["id"].tolist()
     for i in range(0, 20, 4):
         groups[i : i + 3] = [groups[i]] * 3
-    manifest.assign(group=groups).to_parquet(workspace.manifest, index=False)
-    split(params, workspace)
+    rewrite(workspace.manifest, group=groups)
+    metrics = split(params, workspace)
     assigned = pd.read_parquet(workspace.split)["split"]
     assert len(set(zip(groups, assigned, strict=True))) == len(set(groups)) == 30
+    assert metrics["groups"] == {"total": 30, "straddling": 0}
+
+
+def test_a_copy_of_a_test_image_is_in_no_split_that_a_later_stage_loads(tmp_path: Path) -> None:
+    idx_pair(tmp_path / "raw", "train-", np.stack([pixels(i, channels=1) for i in range(40)]), [0, 1] * 20)
+    idx_pair(tmp_path / "raw", "t10k-", np.stack([pixels(i, channels=1) for i in range(40, 46)]), [0, 1] * 3)
+    params = params_with(prepare__source="idx")
+    workspace = pipeline(tmp_path, params)
+    table = pd.read_parquet(workspace.manifest)
+    copies = {"train-000007": "test-000001", "train-000008": "test-000001", "train-000030": "test-000004"}
+    rewrite(workspace.manifest, group=table["id"].replace(copies).astype("string"))
+    metrics = split(params, workspace)
+    loaded = {part: load_split(workspace, part).ids for part in ("train", "val", "test")}
+    assert loaded["test"] == tuple(f"test-{i:06d}" for i in range(6))
+    assert not copies.keys() & {*loaded["train"], *loaded["val"]}
+    assert len(loaded["train"]) + len(loaded["val"]) == 37
+    assert metrics["counts"]["overlap"] == metrics["overlap"]["train_test"] == 3
+
+
+@pytest.mark.parametrize(
+    ("limits", "message"),
+    [
+        ({"ks": 0.2}, r"brightness of val and train is apart by 1, and split.limits.ks allows 0.2"),
+        ({"auc": 0.9}, r"AUC of at least (0.9\d*|1), and split.limits.auc allows 0.9"),
+        ({"class_deviation": 0.001}, r"is off by 0\.\d+, and split.limits.class_deviation allows 0.001"),
+    ],
+)
+def test_a_limit_stops_the_stage_and_leaves_what_was_there(
+    tmp_path: Path, limits: dict[str, float], message: str
+) -> None:
+    params = params_with()
+    workspace = pipeline(two_classes(tmp_path, 101), params)
+    levels = np.arange(101.0)
+    examples = np.load(workspace.examples)
+    examples[:] = levels[:, None, None, None].astype(np.uint8)
+    np.save(workspace.examples, examples)
+    given = ["val" if i >= 80 else None for i in range(101)]
+    rewrite(workspace.manifest, brightness=levels, given_split=pd.array(given, dtype="string"))
+    before = contents(workspace.split.parent) | contents(tmp_path / "metrics")
+    with pytest.raises(UserError, match=message):
+        split(params_with(split__limits={"class_deviation": None, "ks": None, "auc": None} | limits), workspace)
+    assert contents(workspace.split.parent) | contents(tmp_path / "metrics") == before
+    split(params, workspace)
+    assert contents(workspace.split.parent) | contents(tmp_path / "metrics") != before
+
+
+def test_the_hash_keeps_test_images_when_new_ones_come(tmp_path: Path) -> None:
+    params = params_with(split__method="hash", split__val_share=0.3, split__test_share=0.3)
+
+    def test_ids(count: int) -> set[str]:
+        workspace = pipeline(two_classes(tmp_path, count), params)
+        return set(load_split(workspace, "test").ids)
+
+    before = test_ids(40)
+    after = test_ids(70)
+    assert before < after
+    assert {int(Path(name).stem) for name in after - before} <= set(range(40, 70))
 
 
 def test_load_split_gives_images_labels_and_ids_of_one_split(tmp_path: Path) -> None:
@@ -95,7 +158,7 @@ def test_load_split_gives_images_labels_and_ids_of_one_split(tmp_path: Path) -> 
 def test_tables_that_do_not_fit_are_refused_in_one_line(tmp_path: Path) -> None:
     params = params_with()
     workspace = pipeline(two_classes(tmp_path), params)
-    manifest = pd.read_parquet(workspace.manifest)
+    manifest = read_table(workspace.manifest, MANIFEST)
 
     def refusal() -> str:
         with pytest.raises(UserError) as caught:
@@ -109,6 +172,8 @@ def test_tables_that_do_not_fit_are_refused_in_one_line(tmp_path: Path) -> None:
     manifest.to_parquet(workspace.manifest, index=False)
     np.save(workspace.examples, np.load(workspace.examples)[1:])
     assert "(19 examples), manifest.parquet (20) and split.parquet (20) don't list the same examples" in refusal()
+    with pytest.raises(UserError, match=r"\(19 examples\) and manifest.parquet \(20\) don't list the same examples"):
+        split(params, workspace)
     pd.concat([manifest.assign(id=manifest["id"] + str(i), label=-3) for i in range(50)]).to_parquet(workspace.manifest)
     assert "manifest.parquet is not the table it should be" in refusal()
     manifest.drop(columns="mode").to_parquet(workspace.manifest, index=False)

@@ -96,7 +96,7 @@ def guarded(max_pixels: int) -> Iterator[None]:
     # Pillow's readers stumble over hostile bytes in every way there is: struct.error, KeyError, ZeroDivisionError, ...
     except Exception as error:
         detail = " ".join(re.sub(r"0x[0-9a-fA-F]+", "0x", str(error)).split())[:200]
-        if not isinstance(error, (OSError, SyntaxError, ValueError)) or not detail:
+        if not isinstance(error, (OSError, SyntaxError, ValueError)) or not re.search("[a-z]{3}", detail):
             detail = f"{type(error).__name__}: {detail}".removesuffix(": ")
         raise UndecodableError("unknown_format" if _UNREAD.search(detail) else "damaged", detail) from None
     finally:
@@ -110,7 +110,7 @@ def opened(kind: str, content: bytes, max_pixels: int) -> ImageFile.ImageFile:
         UndecodableError: too_many_pixels; or damaged: a PNG that is cut off, or whose checksums are wrong.
     """
     if kind == "PNG":
-        # Before opening: Pillow fills a frame of an animation while it opens.
+        # Before opening: older versions of Pillow fill the frame of an animation while they open it.
         _check_size(int.from_bytes(content[16:20], "big"), int.from_bytes(content[20:24], "big"), max_pixels)
         _check_png(content)
     image = _READERS[kind](io.BytesIO(content))

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from scipy.stats import ks_2samp
 from threadpoolctl import threadpool_limits
 
-from rediffuse.data.splitting import PLACES, TEST, TRAIN, UNUSED, VAL, given_places
+from rediffuse.data.splitting import PLACES, TEST, TRAIN, UNUSED, VAL, given_places, hashes
 from rediffuse.data.two_sample import box_averaged, classifier_auc, frechet_floor, principal_components
 from rediffuse.errors import UserError
 from rediffuse.seeds import hashed_seed
@@ -98,8 +98,9 @@ def compare(
         where there are too few images; fd_floor, the Fréchet distance from train in the same features, beside
         fd_train_halves, the one within train at the same size; both None below two images.
     """
-    hashes = [_hashed_rows(manifest["id"], np.flatnonzero(places == part), seed) for part in (TRAIN, VAL, TEST)]
-    rows = np.concatenate(hashes)
+    rows = np.concatenate(
+        [_sample(manifest["id"], np.flatnonzero(places == part), seed) for part in (TRAIN, VAL, TEST)]
+    )
     with threadpool_limits(1):
         # One thread: with more, sums are taken in another order.
         points = principal_components(_pixels(images, rows))
@@ -135,10 +136,9 @@ def _kolmogorov_smirnov(manifest: pd.DataFrame, places: Integers, part: int) -> 
     return {"ks": distances, "ks_p": probabilities}
 
 
-def _hashed_rows(ids: "pd.Series[str]", rows: Integers, seed: int) -> Integers:
+def _sample(ids: "pd.Series[str]", rows: Integers, seed: int) -> Integers:
     """At most 2,000 of `rows`, in the order of a hash of their ids."""
-    hashes = np.fromiter((hashed_seed(seed, f"split/sample/{name}") for name in ids.iloc[rows]), np.int64, len(rows))
-    return rows[np.argsort(hashes, kind="stable")[:_SAMPLE]]
+    return rows[np.argsort(hashes(ids.array[rows], seed, "split/sample"), kind="stable")[:_SAMPLE]]
 
 
 def _pixels(images: NDArray[np.uint8], rows: Integers) -> NDArray[np.float64]:

@@ -12,7 +12,6 @@ import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
-from hashlib import blake2b
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +20,7 @@ import pyarrow.parquet as pq
 from pydantic import TypeAdapter, ValidationError
 
 from rediffuse import files
+from rediffuse.data.boundaries import Boundaries, id_digest
 from rediffuse.data.sources.source import About, Row, Source
 from rediffuse.errors import UserError
 
@@ -138,34 +138,6 @@ def read_shard(path: Path) -> Iterator[Row]:
                 yield Row(
                     id=id_, content=content, label=label, origin=origin, caption=caption, split=split, fault=fault
                 )
-
-
-class Boundaries:
-    """Where shards end, by the rows' ids: after a row whose hash is below a threshold.
-
-    No shard is shorter than a quarter of `shard_rows` or longer than four times it. In between, each row ends its shard
-    with the same probability, such that the expected length is `shard_rows` (0.4 % less, for the upper bound).
-    """
-
-    def __init__(self, shard_rows: int) -> None:
-        self._least, self._most = max(1, shard_rows // 4), 4 * shard_rows
-        self._below = 2**64 // (shard_rows - self._least + 1)
-        self._rows = 0
-
-    def ends_after(self, digest: bytes) -> bool:
-        """Whether the shard ends after the next row, whose id has this digest of 8 bytes or more."""
-        self._rows += 1
-        ends = self._rows == self._most or (
-            self._rows >= self._least and int.from_bytes(digest[:8], "little") < self._below
-        )
-        if ends:
-            self._rows = 0
-        return ends
-
-
-def id_digest(row_id: str) -> bytes:
-    """16 bytes that stand for a row's id."""
-    return blake2b(row_id.encode(), digest_size=16).digest()
 
 
 @dataclass

@@ -23,6 +23,7 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from pandas.api.extensions import ExtensionArray
 
 from rediffuse.data.manifest import OVERLAP, SPLITS
 from rediffuse.data.stratified import Integers, stratify
@@ -33,6 +34,8 @@ PLACES = (*SPLITS, OVERLAP)
 """Where an example may be; a place is stored as its position here."""
 
 TRAIN, VAL, TEST, UNUSED = range(len(PLACES))
+
+_BLOCK = 65536
 
 
 def assign(
@@ -60,7 +63,7 @@ def assign(
     """
     labels = manifest["label"].fillna(-1).to_numpy(np.int64)
     given = given_places(manifest)
-    codes, groups = pd.factorize(manifest["group"], sort=True)
+    codes, groups = pd.factorize(manifest["group"])
     # Test comes first, so that its stretch of hashes begins at 0.
     shares = {part: share for part, share in ((TEST, test_share), (VAL, val_share)) if part not in given}
 
@@ -69,10 +72,10 @@ def assign(
     places = np.where(given == protection[codes], given, UNUSED)
     free = np.flatnonzero(protection[codes] == TRAIN)
     if method == "hash":
-        lowest = _lowest(_hashes(manifest["sha256"].iloc[free], seed), codes[free], len(groups))
+        lowest = _lowest(hashes(manifest["sha256"].array[free], seed), codes[free], len(groups))
         places[free] = _below(lowest[codes[free]], shares)
     else:
-        places[free] = stratify(_turns(groups, codes[free], seed), labels[free], shares, TRAIN)
+        places[free] = stratify(_turns(groups.array, codes[free], seed), labels[free], shares, TRAIN)
     _check_given(places, given)
     _check_classes(places, labels, codes, classes, (TRAIN, *shares), method)
     return places
@@ -84,22 +87,26 @@ def given_places(manifest: pd.DataFrame) -> Integers:
     return np.asarray(np.maximum(positions, TRAIN), np.int64)
 
 
-def _hashes(names: "pd.Series[str] | pd.Index[str]", seed: int) -> Integers:
-    return np.fromiter((hashed_seed(seed, f"split/{name}") for name in names), np.int64, len(names))
+def hashes(names: ExtensionArray, seed: int, stream: str = "split") -> Integers:
+    """A 63-bit hash of each name with the seed, (N,)."""
+    # A column makes all of its strings at once when it is iterated over.
+    blocks = (names[i : i + _BLOCK] for i in range(0, len(names), _BLOCK))
+    numbers = (hashed_seed(seed, f"{stream}/{name}") for block in blocks for name in block)
+    return np.fromiter(numbers, np.int64, len(names))
 
 
-def _turns(groups: "pd.Index[str]", codes: Integers, seed: int) -> Integers:
-    """The turn of each row's group, (N,), among the groups that `codes` holds: by hash, and by name where two agree."""
+def _turns(groups: ExtensionArray, codes: Integers, seed: int) -> Integers:
+    """The turn of each row's group, (N,), among the groups that `codes` holds: the order of their hashes."""
     present, dense = np.unique(codes, return_inverse=True)
     turns = np.empty(len(present), np.int64)
-    turns[np.argsort(_hashes(groups[present], seed), kind="stable")] = np.arange(len(present))
+    turns[np.argsort(hashes(groups[present], seed), kind="stable")] = np.arange(len(present))
     return turns[dense]
 
 
-def _lowest(hashes: Integers, codes: Integers, groups: int) -> NDArray[np.float64]:
+def _lowest(numbers: Integers, codes: Integers, groups: int) -> NDArray[np.float64]:
     """The least hash among each group's members, as a number in [0, 1); 1 for a group that `codes` does not hold."""
     lowest = np.ones(groups)
-    np.minimum.at(lowest, codes, hashes / 2**63)
+    np.minimum.at(lowest, codes, numbers / 2**63)
     return lowest
 
 

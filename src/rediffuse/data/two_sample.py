@@ -55,6 +55,8 @@ def box_averaged(images: NDArray[np.uint8], side: int = _SIDE) -> Matrix:
 
 def principal_components(points: Matrix) -> Matrix:
     """The coordinates of points (N, d) along their directions of greatest variance, (N, 32 at most)."""
+    if (points == points[0]).all():
+        return np.empty((len(points), 0))
     most = min(_COMPONENTS, len(points) - 1, points.shape[1])
     pca = PCA(most, svd_solver="covariance_eigh").fit(points)
     # What is left of rank-deficient points is rounding, and another on another machine.

@@ -70,9 +70,7 @@ def clean(
 
         looking = _looking(workspace.prepared, source, settings)
         with image_bar("look", source.rows, shown=progress) as bar:
-            looked = looks.results(
-                engine, look_at, looking, lambda task: _key(task, code), lambda task: bar(task.rows)
-            )
+            looked = looks.results(engine, look_at, looking, lambda task: _key(task, code), lambda task: bar(task.rows))
         rows = Rows.read([task.shard for task in looking], looked)
         verdicts = judge(rows, settings.checks)
         explanation = Explanation(rows, verdicts, source.classes, settings.checks)

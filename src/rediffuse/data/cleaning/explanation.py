@@ -37,7 +37,7 @@ class Explanation:
 
     def ids(self, wanted: Array, own: Array, own_ids: pa.ChunkedArray) -> list[str]:
         """The ids of the rows at `wanted`; where that is `own`, its id is in `own_ids`."""
-        ids = own_ids.to_pylist()
+        ids: list[str] = own_ids.to_pylist()
         for place in np.flatnonzero(wanted != own).tolist():
             ids[place] = self._ids[int(wanted[place])]
         return ids

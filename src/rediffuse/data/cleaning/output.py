@@ -61,7 +61,9 @@ def _kept(
         "entropy": rows.entropy[positions].astype(np.float64),
         "deviations": _nullable(verdicts.deviations[positions]),
         "probability": _nullable(verdicts.probability[positions]),
-        "suggestion": pa.array(verdicts.suggestion[positions].astype(np.int64), mask=verdicts.suggestion[positions] < 0),
+        "suggestion": pa.array(
+            verdicts.suggestion[positions].astype(np.int64), mask=verdicts.suggestion[positions] < 0
+        ),
     }
 
 

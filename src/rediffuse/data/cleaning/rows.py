@@ -144,7 +144,7 @@ def _numbers(column: pa.ChunkedArray, dtype: type) -> Array:
 
 def _positions(column: pa.ChunkedArray, names: Sequence[str]) -> Array:
     """1 + the position of each text in `names`, and 0 where it is none of them."""
-    return _numbers(pc.fill_null(pc.index_in(column, pa.array(names)), -1), np.int64).__add__(1).astype(np.uint8)
+    return (1 + _numbers(pc.fill_null(pc.index_in(column, pa.array(names)), -1), np.int64)).astype(np.uint8)
 
 
 def _bits(column: pa.ChunkedArray, names: Sequence[str]) -> Array:
@@ -157,5 +157,6 @@ def _bits(column: pa.ChunkedArray, names: Sequence[str]) -> Array:
 
 
 def _digests(column: pa.ChunkedArray) -> Array:
-    content = b"".join(chunk.buffers()[1].to_pybytes()[chunk.offset * 32 :][: len(chunk) * 32] for chunk in column.chunks)
+    whole = column.combine_chunks()
+    content = whole.buffers()[1].to_pybytes() if len(whole) else b""
     return np.frombuffer(content, np.uint64).reshape(-1, 4)

@@ -5,10 +5,11 @@ from contextlib import AbstractContextManager
 
 from rediffuse.data.engines.engine import Engine
 from rediffuse.data.engines.local import Local
+from rediffuse.data.engines.ray import Ray
 
 __all__ = ["ENGINES", "Engine", "open_engine"]
 
-ENGINES: Mapping[str, Callable[[int], AbstractContextManager[Engine]]] = {"local": Local}
+ENGINES: Mapping[str, Callable[[int], AbstractContextManager[Engine]]] = {"local": Local, "ray": Ray}
 """runtime.engine -> the engine of so many workers."""
 
 

@@ -164,6 +164,9 @@ def _members(file: Container) -> Iterator[tuple[tarfile.TarInfo, tarfile.TarFile
             stream.seek(tar.offset)
             if stream.read(_BLOCK) != bytes(_BLOCK):
                 raise UserError(f"{file.path} is damaged or cut off: it lacks the mark at its end")
+            while rest := stream.read(1 << 20):
+                if rest.strip(b"\0"):
+                    raise UserError(f"{file.path} goes on after the mark at its end; several tars in one are not read")
     except (tarfile.TarError, OSError, EOFError, zlib.error) as error:
         raise UserError(f"{file.path} is no tar that can be read: {error}") from None
 
