@@ -26,6 +26,8 @@ OUTS = (
     "samples/labels.npy",
     "samples/grid.png",
     "samples/film.png",
+    "reports/data.html",
+    "reports/data/flow.png",
     "reports/report.html",
 )
 
@@ -109,6 +111,7 @@ def test_the_run_keeps_pictures_report_and_a_model_that_points_at_the_weights(fi
 
     assert listed("samples") == {"grid.png", "film.png"}
     assert listed("reports") == {"report.html"}
+    assert listed("data") >= {"data.html", "flow.png", "examples.png", "classes.png", "quality.png"}
     assert listed("previews") == {f"step-{step:07d}-{name}.png" for step in (20, 40) for name in ("raw", "ema")}
     (model,) = tracking.search_logged_models([run.info.experiment_id])
     assert model.tags["md5"] == files.md5(finished.workspace.denoiser)

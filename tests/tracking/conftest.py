@@ -45,6 +45,10 @@ def workspace(tmp_path: Path, empty_database: Path) -> Workspace:
     deps: [data/clean/manifest.parquet]
     outs: [data/split/split.parquet]
     metrics: [metrics/split.json: {cache: false}]
+  survey:
+    cmd: python -m stages.survey
+    deps: [data/split/split.parquet]
+    outs: [reports/data.html, reports/data]
   train:
     cmd: python -m stages.train
     deps: [data/clean, data/split/split.parquet]
@@ -57,7 +61,7 @@ def workspace(tmp_path: Path, empty_database: Path) -> Workspace:
     outs: [samples/grid.png, samples/film.png]
   evaluate:
     cmd: python -m stages.evaluate
-    deps: [samples/grid.png]
+    deps: [samples/grid.png, reports/data.html]
     outs: [reports/report.html]
     metrics: [metrics/evaluate.json: {cache: false}]
   other:
@@ -103,11 +107,15 @@ def written() -> Callable[[Workspace], Workspace]:
             "models/denoiser.safetensors": "weights",
             "samples/grid.png": "grid",
             "samples/film.png": "film",
+            "reports/data.html": "data",
+            "reports/data/flow.png": "flow",
             "reports/report.html": "report",
             "dvc.lock": """schema: '2.0'
 stages:
   clean:
     outs: [{path: data/clean, md5: aaaa.dir, nfiles: 4}]
+  survey:
+    outs: [{path: reports/data.html, md5: cccc, size: 4}, {path: reports/data, md5: dddd.dir, nfiles: 1}]
   train:
     outs: [{path: models/denoiser.safetensors, md5: bbbb, size: 7}]
   evaluate:

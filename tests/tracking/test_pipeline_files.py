@@ -6,7 +6,7 @@ from rediffuse.workspace import Workspace
 
 def test_upstream_follows_files_and_folders_and_leaves_out_what_comes_later(workspace: Workspace) -> None:
     stages = stage_files(workspace)
-    assert upstream("evaluate", stages) == ["clean", "split", "train", "sample"]
+    assert upstream("evaluate", stages) == ["clean", "split", "survey", "train", "sample"]
     assert upstream("split", stages) == ["clean"]
     assert upstream("clean", stages) == []
     assert upstream("unknown", stages) == []

@@ -174,13 +174,15 @@ def test_the_last_stage_logs_for_all_that_dvc_took_from_its_cache(
     assert history(workspace, run, "train/loss") == [(20, 0.5), (40, 0.25)]
     artifacts = workspace.tracking_artifacts / run.info.run_id / "artifacts"
     assert sorted(path.relative_to(artifacts).as_posix() for path in artifacts.rglob("*.*")) == [
+        "data/data.html",
+        "data/flow.png",
         "plots/training.csv",
         "plots/validation.csv",
         "reports/report.html",
         "samples/film.png",
         "samples/grid.png",
     ]
-    assert run.data.tags["stage.train"] == "cached"
+    assert run.data.tags["stage.survey"] == run.data.tags["stage.train"] == "cached"
     assert run.data.tags["stage.evaluate"] == "ran"
     assert "stage.other" not in run.data.tags
     assert run.info.status == "FINISHED"
@@ -192,6 +194,7 @@ def test_tags_hold_the_md5_of_each_out_of_this_run(
     finish(params, written(workspace))
     tags = runs(workspace)[0].data.tags
     assert tags["out.data/clean"] == "aaaa.dir"
+    assert tags["out.reports/data"] == "dddd.dir"
     assert tags["out.models/denoiser.safetensors"] == "bbbb"
     # The entry of the running stage in dvc.lock is the one of the run before.
     assert tags["out.reports/report.html"] == hashlib.md5(b"report").hexdigest()
