@@ -33,7 +33,7 @@ def test_what_there_is_nothing_to_say_of_has_no_section(tmp_path: Path) -> None:
     page = workspace.data_report.read_text()
     assert "9 found = 9 kept + 0 quarantined + 0 rejected" in page
     assert "3 train + 3 val + 3 test</li>" in page
-    assert "Origin: not stated." in page
+    assert "<dt>licence</dt><dd>not stated</dd>" in page
     for heading in (
         "What cleaning found",
         "What decoding",

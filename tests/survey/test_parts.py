@@ -79,8 +79,9 @@ def test_the_farthest_and_the_least_likely_come_first(tables: Tables) -> None:
 
 
 def test_where_none_is_beyond_the_limit_the_nearest_to_it_are_shown(tmp_path: Path) -> None:
-    images = [kept(i, label=0, deviations=float(i), probability=0.5 + i / 100, suggestion=1) for i in range(20)]
+    images = [kept(i, label=0, deviations=float(i), probability=0.2 + i / 100, suggestion=1) for i in range(20)]
     images += [kept(20, label=1, probability=0.01, suggestion=1), kept(21, label=1)]
+    images.append(kept(22, label=1, probability=0.75, suggestion=0))
     tables = Tables.read(write_workspace(tmp_path, images, ("a", "b")))
     far, doubtful = outliers(tables), suspects(tables)
     assert far

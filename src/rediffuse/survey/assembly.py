@@ -71,6 +71,11 @@ def assemble(
         title=f"Data: {card.source}",
         subtitle=f"{counted(card.count, 'image')} of {width} × {height} pixels ({ {1: 'grey', 3: 'RGB'}[channels] })"
         + (f" in {len(card.classes):,} class{'es' * (len(card.classes) > 1)}." if card.classes else "."),
+        provenance=" · ".join(
+            f"{name} {text}"
+            for name, text in (("from", card.origin), ("licence", card.licence), ("retrieved", card.retrieved))
+            if text
+        ),
         about={
             "source": card.source,
             "origin": card.origin or "not stated",

@@ -48,7 +48,7 @@ def read_checks(tables: Tables, groups: Groups, metrics: Mapping[str, Any], limi
                 "Class shares",
                 f"{100 * deviation:.2g} points",
                 _limit(limits.class_deviation and 100 * limits.class_deviation, "{:g} points"),
-                "So far, at most, is a class's share in a split from its share in all.",
+                "The farthest that a class's share in a split is from its share in all.",
                 _within(deviation, limits.class_deviation),
             )
         )

@@ -29,6 +29,7 @@ class Pick:
         row: its position in examples.npy, or None: only the shards have it.
         captions: a few words below it, a line each.
         detail: what else there is to say.
+        words: what stands in its place where it can't be decoded.
         alert: whether the captions tell of something wrong.
     """
 
@@ -36,6 +37,7 @@ class Pick:
     row: int | None
     captions: tuple[str, ...]
     detail: str = ""
+    words: str = ""
     alert: bool = False
 
 
@@ -60,6 +62,7 @@ def rejects(tables: Tables, reason: str) -> list[Gallery]:
                 row=None,
                 captions=(tail(row["id"]),),
                 detail=", ".join(filter(None, (_labelled(tables, row["label"]), row["detail"]))),
+                words=row["detail"],
             )
             for row in _rows(chosen.iloc[drawn(chosen["id"], REJECTS_SHOWN)])
         )
@@ -90,8 +93,10 @@ def outliers(tables: Tables) -> Gallery | None:
 def suspects(tables: Tables) -> Gallery | None:
     """The examples whose labels are least likely; None where that was not measured."""
     kept = tables.kept
-    # Least probable first, as the highest of 1 - p; a label that is its own suggestion is no suspect.
-    doubt = (1 - kept["probability"]).mask((kept["suggestion"] == kept["label"]).fillna(True))
+    # The least probable first, as the highest of 1 - p; a label that is its own suggestion, or likelier than not, is
+    # no suspect.
+    own = (kept["suggestion"] == kept["label"]).fillna(True)
+    doubt = (1 - kept["probability"]).mask(own | (kept["probability"] >= 0.5).fillna(True))
     return _highest(
         tables,
         "label_suspect",
@@ -113,7 +118,7 @@ def examples(tables: Tables) -> list[Gallery]:
     kept, classes = tables.kept, tables.card.classes
     train = (kept["split"] == "train").to_numpy(dtype=bool)
     # The pixels' digest is as good as a random number, and there already.
-    order = np.argsort(kept["sha256"].to_numpy(dtype=str), kind="stable")
+    order = np.argsort(kept["sha256"].str.slice(0, 12).to_numpy(dtype="S12"), kind="stable")
     order = order[train[order]]
     labels = kept["label"].fillna(-1).to_numpy(dtype=np.int64)
     rows = {label: order[labels[order] == label][:EXAMPLES_SHOWN] for label in ends(tables, CLASSES_SHOWN)}

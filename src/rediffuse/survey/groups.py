@@ -66,30 +66,38 @@ def _chosen(names: list[str], differing: list[str]) -> list[str]:
 
 
 def _members(tables: Tables) -> pd.DataFrame:
-    """Every image with its group: columns group, id, label, split (or what became of it), row (-1: none), order."""
+    """Every image that has its like: columns group, id, label, split or fate, row (-1: not kept) and order."""
     kept = tables.kept
     columns = ["group", "id", "label", "split"]
-    parts = [kept[columns].assign(row=np.arange(len(kept)))]
-    known = pd.Series(kept["group"].to_numpy(), index=kept["id"].to_numpy())
-    for name, table in (("dropped", tables.rejected), ("quarantined", tables.quarantined)):
+    parts = []
+    for fate, table in (("dropped", tables.rejected), ("quarantined", tables.quarantined)):
         twins = table[table["reason"].isin(_KINDS).to_numpy(dtype=bool)]
         if len(twins):
-            others = pd.Series([_other(detail, known.index) for detail in twins["detail"]], twins.index, dtype="string")
-            group = others.map(known)
-            parts.append(twins.assign(group=group, split=name, row=-1)[[*columns, "row"]].dropna(subset=["group"]))
-    together = pd.concat(parts, ignore_index=True)
+            rows = _named(twins["detail"].tolist(), pd.Index(kept["id"]))
+            groups_of_theirs = kept["group"].iloc[rows[rows >= 0]].to_numpy()
+            parts.append(twins[rows >= 0].assign(group=groups_of_theirs, split=fate, row=-1)[[*columns, "row"]])
+    repeated = kept["group"].duplicated(keep=False).to_numpy(dtype=bool)
+    for part in parts:
+        repeated = repeated | kept["group"].isin(part["group"]).to_numpy(dtype=bool)
+    ours = kept.loc[repeated, columns].assign(row=np.flatnonzero(repeated))
+    together = pd.concat([ours, *parts], ignore_index=True)
     return together.assign(order=np.arange(len(together)))
 
 
-def _other(detail: str, known: pd.Index) -> str | None:
-    """The id of a kept image that a detail such as `the same pixels as a.png, but labelled dog and not cat` names."""
-    _, _, rest = detail.partition(" as ")
-    while rest:
-        if rest in known:
-            return rest
-        # An id may hold commas itself, so what follows it is taken off from the end.
-        rest = rest[: max(rest.rfind(", "), 0)]
-    return None
+def _named(details: list[str], ids: pd.Index) -> np.ndarray:
+    """The rows whose ids are named by details such as `the same pixels as a.png, but labelled dog and not cat`.
+
+    Returns:
+        positions in `ids`, -1 where none is named.
+    """
+    names = [detail.partition(" as ")[2] for detail in details]
+    rows = ids.get_indexer(pd.Index(names, dtype=ids.dtype))
+    while unknown := [place for place, name in enumerate(names) if rows[place] < 0 and name]:
+        for place in unknown:
+            # An id may hold commas itself, so what follows it is taken off from the end.
+            names[place] = names[place][: max(names[place].rfind(", "), 0)]
+        rows[unknown] = ids.get_indexer(pd.Index([names[place] for place in unknown], dtype=ids.dtype))
+    return rows
 
 
 def _gallery(tables: Tables, members: pd.DataFrame, *, alert: bool) -> Gallery:

@@ -40,6 +40,7 @@ class DataReport:
 
     Args:
         title, subtitle: which data this is, and how much.
+        provenance: where it comes from, in a line.
         about: what is known of the source, by name.
         flow: what became of the images; flow_words: the same in sentences.
         reasons: the commonest first, with their picture.
@@ -55,6 +56,7 @@ class DataReport:
 
     title: str
     subtitle: str
+    provenance: str
     about: dict[str, str]
     flow: Picture
     flow_words: list[str]

@@ -1,6 +1,7 @@
 """Rows of thumbnails: one picture a row for the page, and sheets of rows for everywhere else."""
 
 import io
+import textwrap
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -14,6 +15,7 @@ from rediffuse.survey.words import printable, shortened
 from rediffuse.workspace import Workspace
 
 _QUALITY = 85
+_WORDS = 36  # letters in place of a picture
 _ACROSS = 12
 _CELL, _LINE, _GAP = SIDE + 16, 14, 12
 _PAPER, _INK, _SOFT, _ALERT, _EMPTY = "#ffffff", "#1f2430", "#5b6475", "#b4541a", "#eef1f6"
@@ -104,7 +106,7 @@ class Thumbnails:
             original = self.originals.get(pick.id)
             pixels = original.thumbnail if original else None
         title = printable(pick.id) + (f"\n{printable(pick.detail)}" if pick.detail else "")
-        words = printable(pick.detail).rpartition(", ")[2] or "no picture"
+        words = textwrap.shorten(printable(pick.words), _WORDS, placeholder=" …") or "no picture"
         return Tile(pixels, words, tuple(map(printable, pick.captions)), title, pick.alert)
 
 

@@ -14,6 +14,13 @@ from rediffuse.workspace import Workspace
 
 UNLABELLED = "no label"
 
+# What the page shows, and no more: a million rows are to fit.
+_KEPT = (
+    "id", "sha256", "width", "height", "label", "group", "converted", "findings", "brightness", "contrast", "entropy",
+    "deviations", "probability", "suggestion",
+)  # fmt: skip
+_NOT_KEPT = ("id", "label", "reason", "detail")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Tables:
@@ -40,8 +47,10 @@ class Tables:
             UserError: a file is missing or damaged, or they were not made with each other.
         """
         prepared, card = read_manifest(workspace.prepared), Card.read(workspace.card)
-        kept, assigned = read_table(workspace.manifest, MANIFEST), read_table(workspace.split, SPLIT)
-        quarantined, rejected = (read_table(path, REJECTED) for path in (workspace.quarantined, workspace.rejected))
+        kept, assigned = read_table(workspace.manifest, MANIFEST, _KEPT), read_table(workspace.split, SPLIT)
+        quarantined, rejected = (
+            read_table(path, REJECTED, _NOT_KEPT) for path in (workspace.quarantined, workspace.rejected)
+        )
         if not kept["id"].equals(assigned["id"]):
             raise UserError(
                 f"{workspace.manifest} ({len(kept)} examples) and {workspace.split.name} ({len(assigned)}) don't list "
