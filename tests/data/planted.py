@@ -2,8 +2,11 @@
 
 import gzip
 import io
+import itertools
 import json
 import tarfile
+from collections import defaultdict
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -109,7 +112,8 @@ def tar_files(folder: Path, images: np.ndarray, labels: list[str], parts: list[s
 
 def _numbered(parts: list[str]) -> list[str]:
     """000000, 000001, ... from the start in each part."""
-    return [f"{parts[:i].count(part):06d}" for i, part in enumerate(parts)]
+    counts: dict[str, Iterator[int]] = defaultdict(itertools.count)
+    return [f"{next(counts[part]):06d}" for part in parts]
 
 
 def params_with(**changes: Any) -> Params:

@@ -13,11 +13,13 @@ from sklearn.datasets import load_sample_image
 
 from rediffuse.data import cleaning
 from rediffuse.data.card import Card
+from rediffuse.data.manifest import CHECKS
 from rediffuse.data.passes import Looking, look_at
 from rediffuse.errors import UserError
 from rediffuse.workspace import Workspace
 from stages.clean import clean
 from stages.prepare import prepare
+from tests.data import dirty
 from tests.data.planted import contents, encoded, image_file, params_with, pixels
 
 
@@ -359,3 +361,41 @@ def test_only_shards_that_changed_are_looked_at_again(tmp_path: Path, monkeypatc
     shutil.copytree(tmp_path / "raw", fresh.root / "raw")
     cleaned(fresh.root, prepare__shard_rows=10)
     assert contents(fresh.clean) == contents(workspace.clean)
+
+
+def test_ray_writes_the_same_files(tmp_path: Path) -> None:
+    pytest.importorskip("ray.data", reason="the extra ray is not installed")
+    for place in ("local", "ray"):
+        faulty_folder(tmp_path / place / "raw")
+    local, _ = cleaned(tmp_path / "local", prepare__shard_rows=4)
+    other, _ = cleaned(tmp_path / "ray", prepare__shard_rows=4, runtime__engine="ray", runtime__workers=2)
+    assert contents(other.clean) == contents(local.clean)
+
+
+@settings(deadline=None, max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    actions=st.fixed_dictionaries({name: st.sampled_from(["keep", "quarantine", "drop"]) for name in CHECKS}),
+    seed=st.integers(0, 1000),
+)
+def test_whatever_the_actions_every_row_is_in_one_table(tmp_path: Path, actions: dict[str, str], seed: int) -> None:
+    shutil.rmtree(tmp_path)
+    dirty.write(tmp_path / "raw", dirty.everything(8))
+    draw = np.random.default_rng(seed)
+    files = sorted((tmp_path / "raw").glob("*/*.png"))
+    for file in draw.choice(np.array(files, object), 5, replace=False):
+        if file.is_file() and not file.is_symlink():
+            (file.parent / f"again-{file.name}").write_bytes(file.read_bytes())
+    chosen = checks(**{name: {"action": action} for name, action in actions.items()})
+    workspace, metrics = cleaned(tmp_path, clean__size=16, clean__checks=chosen)
+    tables = {name: pd.read_parquet(getattr(workspace, name)) for name in ("manifest", "rejected", "quarantined")}
+    ids = pd.concat([table["id"] for table in tables.values()])
+    assert ids.is_unique
+    assert len(ids) == metrics["found"] == metrics["kept"] + metrics["rejected"] + metrics["quarantined"]
+    for name, table in tables.items():
+        assert len(table) == metrics[{"manifest": "kept"}.get(name, name)]
+    gone = pd.concat([tables["rejected"], tables["quarantined"]])["reason"].value_counts()
+    assert gone.to_dict() == summary(metrics)["reasons"]
+    for name, action in actions.items():
+        assert action != "keep" or name not in gone
+        assert action == "drop" or name not in set(tables["rejected"]["reason"])
+        assert action == "quarantine" or name not in set(tables["quarantined"]["reason"])

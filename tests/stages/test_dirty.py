@@ -1,8 +1,7 @@
-"""One folder with everything that goes wrong in a real one, through the stages: each file gets the verdict it should."""
+"""One folder with everything that goes wrong in a real one, through the stages: each file gets its verdict."""
 
 import os
 from collections import Counter
-from pathlib import Path
 
 import pandas as pd
 import pytest

@@ -118,7 +118,7 @@ def test_a_length_that_can_not_be_made_is_refused_before_it_is_trained(workspace
             check(small(params, **changes), workspace)
     with pytest.raises(UserError, match=r"train\.ema_length is 0\.02"):
         train(small(params, train=POWER | {"ema_length": 0.02}), workspace)
-    assert not workspace.state.exists()
+    assert not (workspace.state / "train").exists()
     assert check(small(params, train=POWER), workspace) == {}
 
 
