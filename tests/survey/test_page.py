@@ -61,6 +61,11 @@ def test_the_counts_are_on_the_page_and_add_up(page: _Page) -> None:
         assert expected in page.text, expected
 
 
+def test_links_lead_to_a_section_that_is_there(html: str, page: _Page) -> None:
+    linked = {address.removeprefix("#") for address in page.addresses if address.startswith("#")}
+    assert linked == {"duplicates", "outliers", "suspects"} == set(re.findall(r'<section id="(\w+)"', html))
+
+
 def test_nothing_is_fetched_and_no_script_runs(html: str, page: _Page) -> None:
     assert {address.partition(",")[0] for address in page.addresses if not address.startswith("#")} == {
         "data:image/png;base64"
