@@ -1,5 +1,6 @@
 """Stage `survey`: the same bytes for the same data, and sections only where there is something to say."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from rediffuse.workspace import Workspace
@@ -20,6 +21,16 @@ def test_the_same_data_gives_the_same_bytes_wherever_it_lies(tmp_path: Path) -> 
     assert first == second
     assert len(first) == 13
     assert str(tmp_path).encode() not in first["data.html"]
+
+
+def test_a_section_that_is_not_there_is_not_linked(tmp_path: Path) -> None:
+    set_aside = replace(kept(9), fate="quarantined", reason="label_suspect", detail="'a' has probability 0.01")
+    images = [kept(number, label=0, split=("train", "val", "test")[number % 3]) for number in range(9)]
+    workspace = write_workspace(tmp_path, [*images, set_aside], ("a",))
+    survey(params_with(), workspace)
+    page = workspace.data_report.read_text()
+    assert "1 quarantined" in page
+    assert "More below" not in page
 
 
 def unlabelled(root: Path) -> Workspace:

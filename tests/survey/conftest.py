@@ -27,7 +27,7 @@ SPLIT_METRICS = {
 
 
 def planted_images() -> list[Image]:
-    """30 kept (22 train, 3 val, 3 test, 2 overlap), 2 quarantined, 18 dropped."""
+    """30 kept (22 train, 3 val, 3 test, 2 overlap), 2 quarantined, 20 dropped."""
     stay = [kept(number, label=number % 3) for number in range(30)]
     for number, split in enumerate(("val",) * 3 + ("test",) * 3 + ("overlap",) * 2):
         stay[number] = replace(stay[number], split=split)
@@ -59,6 +59,8 @@ def planted_images() -> list[Image]:
         Image(id="broken/1.png", content=stay[0].content[:60], label=0, reason="damaged", detail="the PNG is cut off"),
         Image(id="broken/2.png", label=0, reason="damaged", detail="the checksum is wrong"),
         Image(id="broken/3.png", label=None, reason="empty", detail="0 bytes"),
+        Image(id="large/1.png", content=b"BM", label=0, reason="too_many_pixels", detail="10^10 pixels"),
+        Image(id="large/2.png", content=stay[21].content, label=0, reason="too_many_pixels", detail="64 pixels"),
         Image(id=HOSTILE, content=b"<html>", label=1, reason="unknown_format", detail="<i>no</i> image"),
     ]
     aside = [

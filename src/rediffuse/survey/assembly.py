@@ -63,6 +63,7 @@ def assemble(
     originals = [thumbnails.originals[name] for name in looked_at if name in thumbnails.originals]
     sizes = [(each.width, each.height) for each in originals if each.width]
 
+    below = {"duplicates": found.galleries, "outliers": far, "suspects": doubtful}
     card, splits = tables.card, tables.splits
     channels, height, width = card.shape
     counts = tables.class_counts()
@@ -96,7 +97,7 @@ def assemble(
                     if count
                 ),
                 shares=(row["dropped"] / most, row["quarantined"] / most, row["marked"] / most),
-                below=_BELOW.get(str(name), ""),
+                below=_BELOW[str(name)] if below.get(_BELOW.get(str(name), "")) else "",
                 strips=tuple(map(thumbnails.strip, galleries[str(name)])),
             )
             for name, row in outcomes.iterrows()
