@@ -32,7 +32,6 @@ class Cache:
     def __init__(self, folder: Path, *, keep: bool) -> None:
         self._folder = folder
         self._keep = keep
-        self._used: set[Path] = set()
 
     def results(
         self,
@@ -63,7 +62,6 @@ class Cache:
         for (name, item), path in zip(missing.items(), made, strict=True):
             kept[name] = path
             done(item)
-        self._used.update(kept.values())
         return [kept[name] for name in keys]
 
     def _intact(self, keys: set[str]) -> dict[str, Path]:
@@ -85,7 +83,7 @@ class Cache:
     def _forget(self) -> None:
         oldest = time.time() - _WEEK
         for _, path in _entries(self._folder):
-            if not self._keep or (path not in self._used and path.stat().st_mtime < oldest):
+            if not self._keep or path.stat().st_mtime < oldest:
                 shutil.rmtree(path, ignore_errors=True)
         for path in self._folder.glob(".*.part"):
             shutil.rmtree(path, ignore_errors=True)
@@ -99,8 +97,8 @@ def opened(folder: Path, *, keep: bool = True) -> Iterator[Cache]:
         folder: on a file system with locks.
         keep: whether results outlive the block; without it they are there for a run that is killed in it.
 
-    When the block ends well and no other process uses the cache, results that the block didn't ask for and nothing used
-    for a week are removed (all, unless they are kept), and so is what killed processes left half done.
+    When the block ends well and no other process uses the cache, results that nothing used for a week are removed
+    (all, unless they are kept), and so is what killed processes left half done.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / _LOCK).open("w") as lock:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import PIL
 
 from rediffuse import files
 from rediffuse.data import cache
@@ -117,7 +118,7 @@ def _formatting(
 
 def _key(task: Looking | Formatting, code: str) -> str:
     """A hash of all that decides what a pass makes of a shard, wherever the shard lies."""
-    fields = asdict(task) | {"shard": None, "task": type(task).__name__}
+    fields = asdict(task) | {"shard": None, "task": type(task).__name__, "libraries": (PIL.__version__, np.__version__)}
     if isinstance(task, Formatting):
         fields["positions"] = hashlib.sha256(task.positions.astype("<i8").tobytes()).hexdigest()
     return hashlib.sha256(f"{code}/{json.dumps(fields, sort_keys=True)}".encode()).hexdigest()[:32]
