@@ -30,9 +30,9 @@ def estimate(patterns: np.ndarray, others: np.ndarray, frames: np.ndarray) -> tu
     one, two = (each.reshape(-1, WAVES, WAVES).astype(np.float64) for each in (patterns, others))
     along, scaling = _derivatives()
     middle = (one + two) / 2
-    ways = np.stack(
-        [scaling @ middle + middle @ scaling.T, middle @ along.T, along @ middle, middle], axis=1
-    ).reshape(len(one), 4, -1)
+    ways = np.stack([scaling @ middle + middle @ scaling.T, middle @ along.T, along @ middle, middle], axis=1).reshape(
+        len(one), 4, -1
+    )
     ways[:, :, 0] = 0
     apart = (two - one).reshape(len(one), -1, 1)
     step = np.linalg.solve(ways @ ways.transpose(0, 2, 1) + 1e-3 * np.eye(4), ways @ apart)
@@ -42,48 +42,70 @@ def estimate(patterns: np.ndarray, others: np.ndarray, frames: np.ndarray) -> tu
     return _within(moved), left
 
 
-def align(first: np.ndarray, second: np.ndarray, frames: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Show the larger of two pictures through the frame in which it is the other.
+def align(first: np.ndarray, second: np.ndarray, frames: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """One step towards the frame on pixels.
 
     Args:
         first, second: grey levels, float32, n×32×32.
         frames: n×3, about where in the first the second lies.
 
     Returns:
+        Frames, n×3, and about the greatest difference that is then left, in shares of the contrast: float32, n.
+    """
+    return _refined(first, second, frames, 2)
+
+
+def superimpose(first: np.ndarray, second: np.ndarray, frames: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The larger of two pictures as seen through the frame in which it is the other, after one more step.
+
+    Args:
+        first, second, frames: as above.
+
+    Returns:
         Both as seen, n×32×32; and bool, n×32×32, where the frame shows something.
     """
-    halved = np.kron(np.eye(SIDE // 2, dtype=np.float32), np.full((1, 2), 0.5, np.float32))
-    small = [halved @ picture @ halved.T for picture in (first, second)]
-    frames = _refined(small[0], small[1], frames, 1, steps=2)
-    frames = _refined(first, second, frames, 2, steps=1)
     # Looking out of a picture would show nothing at its edges.
     outward = frames[:, 0] > 1
     inverse = np.concatenate([1 / frames[:, :1], -frames[:, 1:] / frames[:, :1]], axis=1)
     turn = outward[:, None, None]
     larger, smaller = np.where(turn, second, first), np.where(turn, first, second)
-    frames = _refined(larger, smaller, np.where(outward[:, None], inverse, frames), 1, steps=1)
+    frames, _ = _refined(larger, smaller, np.where(outward[:, None], inverse, frames), 1)
     shown, seen = seen_through(larger, frames)
     return shown, smaller, seen
 
 
-def _refined(first: np.ndarray, second: np.ndarray, frames: np.ndarray, smooth: int, steps: int) -> np.ndarray:
-    """Frames after some steps of Gauss-Newton on pictures smoothed so many times."""
+def _refined(first: np.ndarray, second: np.ndarray, frames: np.ndarray, smooth: int) -> tuple[np.ndarray, np.ndarray]:
+    """Frames after a step of Gauss-Newton on pictures smoothed so many times, and the greatest difference then left."""
     side = first.shape[1]
     place = (np.arange(side, dtype=np.float32) + 0.5) / side - 0.5
     kernel = smoothing(side, smooth)
-    wanted = kernel @ second @ kernel
-    for _ in range(steps):
-        shown, seen = seen_through(first, frames)
-        shown = kernel @ shown @ kernel
-        down, right = np.gradient(shown, axis=1) * side, np.gradient(shown, axis=2) * side
-        ways = np.stack([right * place + down * place[:, None], right, down, shown, np.ones_like(shown)], axis=1)
-        ways = (ways * seen[:, None]).reshape(len(first), 5, -1)
-        products = (ways @ ways.transpose(0, 2, 1)).astype(np.float64)
-        diagonal = np.arange(5)
-        products[:, diagonal, diagonal] = products[:, diagonal, diagonal] * 1.0001 + 1e-3
-        solved = np.linalg.solve(products, (ways @ wanted.reshape(len(first), -1, 1)).astype(np.float64))[:, :, 0]
-        frames = _within(frames + np.clip(solved[:, :3] / np.maximum(solved[:, 3:4], 0.3), -0.06, 0.06))
-    return frames
+    shown, seen = seen_through(first, frames)
+    shown, wanted = kernel @ shown @ kernel, kernel @ second @ kernel
+    ways = np.empty((len(first), 5, side, side), np.float32)
+    ways[:, 1], ways[:, 2] = _slopes(shown), _slopes(shown.transpose(0, 2, 1)).transpose(0, 2, 1)
+    ways[:, 0] = ways[:, 1] * place + ways[:, 2] * place[:, None]
+    ways[:, 3], ways[:, 4] = shown, 1
+    ways *= seen[:, None]
+    known = ways.reshape(len(first), 5, side * side)
+    wanted = (wanted * seen).reshape(len(first), side * side, 1)
+    products = (known @ known.transpose(0, 2, 1)).astype(np.float64)
+    diagonal = np.arange(5)
+    products[:, diagonal, diagonal] = products[:, diagonal, diagonal] * 1.0001 + 1e-3
+    solved = np.linalg.solve(products, (known @ wanted).astype(np.float64))
+    left = np.abs(wanted - known.transpose(0, 2, 1) @ solved.astype(np.float32)).max(axis=(1, 2))
+    contrast = wanted.std(axis=(1, 2)) + 1e-6
+    step = solved[:, :3, 0] / np.maximum(solved[:, 3:4, 0], 0.3)
+    return _within(frames + np.clip(step, -0.06, 0.06)), left / contrast
+
+
+def _slopes(pictures: np.ndarray) -> np.ndarray:
+    """The derivative across, a side of the picture as the unit."""
+    side = pictures.shape[2]
+    slopes = np.empty_like(pictures)
+    slopes[:, :, 1:-1] = (pictures[:, :, 2:] - pictures[:, :, :-2]) * (side / 2)
+    slopes[:, :, 0] = (pictures[:, :, 1] - pictures[:, :, 0]) * side
+    slopes[:, :, -1] = (pictures[:, :, -1] - pictures[:, :, -2]) * side
+    return slopes
 
 
 def _within(frames: np.ndarray) -> np.ndarray:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from rediffuse.data.duplicates.keys import LENGTH, WAVES
+from rediffuse.data.duplicates.keys import WAVES
 from rediffuse.seeds import hashed_seed
 
 _DIRECTIONS = 8
@@ -29,7 +29,7 @@ _ODD = np.arange(WAVES * WAVES) % 2 == 1
 
 
 class _Order(NamedTuple):
-    """One sorted order: the directions, the 255 edges of each between its digits, codes as sorted, and their members."""
+    """One sorted order: directions, the 255 edges between the digits of each, and the sorted codes of the members."""
 
     directions: np.ndarray
     edges: np.ndarray
@@ -101,7 +101,8 @@ class Neighbourhoods:
             ranked = codes[sequence]
         members = np.concatenate([order.members, np.full(3 * _HALF, -1)])
         # A block of queries meets one window, about its middle query.
-        middle = np.searchsorted(order.codes, ranked[np.minimum(np.arange(0, len(ranked), _HALF) + _HALF // 2, len(ranked) - 1)])
+        middles = np.minimum(np.arange(0, len(ranked), _HALF) + _HALF // 2, len(ranked) - 1)
+        middle = np.searchsorted(order.codes, ranked[middles])
         starts = np.clip(middle - 3 * _HALF // 2, 0, max(0, len(order.members) - 3 * _HALF))
         sequence = np.concatenate([sequence, np.full(-len(sequence) % _HALF, -1)]).reshape(-1, _HALF)
         for first in range(0, len(starts), _BLOCKS):
@@ -161,8 +162,3 @@ def _codes(places: np.ndarray, edges: np.ndarray) -> np.ndarray:
         swapped = (bits ^ (bits >> np.uint64(shift))) & np.uint64(mask)
         bits ^= swapped ^ (swapped << np.uint64(shift))
     return bits
-
-
-def nearly(similarity: float) -> float:
-    """The greatest distance between patterns of pictures that may be so similar."""
-    return LENGTH * (1 - similarity)

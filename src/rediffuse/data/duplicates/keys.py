@@ -21,6 +21,9 @@ PIXELS = SIDE * SIDE
 WAVES = 8
 """Frequencies a side of a pattern."""
 
+KEYS = WAVES * WAVES // 8 + 1
+"""Columns of `keys`: eight of pattern, one of hash."""
+
 LENGTH = 127
 """Length of the pattern of an image with contrast."""
 
@@ -80,4 +83,4 @@ def cosines() -> np.ndarray:
     """The lowest orthonormal cosines over 32 pixels: float64, 8×32."""
     waves = np.cos(np.pi / SIDE * np.arange(WAVES)[:, None] * (np.arange(SIDE) + 0.5)) * np.sqrt(2 / SIDE)
     waves[0] = np.sqrt(1 / SIDE)
-    return waves
+    return np.asarray(waves)

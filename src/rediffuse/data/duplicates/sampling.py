@@ -25,13 +25,14 @@ def sampling(frames: np.ndarray, side: int, axis: int) -> tuple[np.ndarray, np.n
         float32, n×side×side; and bool, n×side: whether the place lies in the picture, up to half a pixel outside.
     """
     centred = (np.arange(side) + 0.5) / side - 0.5
+    frames = frames.astype(np.float64)
     place = (frames[:, :1] * centred + frames[:, 2 - axis][:, None] + 0.5) * side - 0.5
     inside = (place > -1) & (place < side)
-    away = np.abs(np.clip(place, 0, side - 1)[:, :, None] - np.arange(side))
+    away = np.abs(np.clip(place, 0, side - 1).astype(np.float32)[:, :, None] - np.arange(side, dtype=np.float32))
     near, far = (1.5 * away - 2.5) * away * away + 1, ((2.5 - 0.5 * away) * away - 4) * away + 2
     weights = np.where(away <= 1, near, np.where(away < 2, far, 0))
     weights /= weights.sum(axis=2, keepdims=True)
-    return weights.astype(np.float32), inside
+    return weights, inside
 
 
 def seen_through(pictures: np.ndarray, frames: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -5,36 +5,47 @@ from typing import NamedTuple
 
 import numpy as np
 
-from rediffuse.data.duplicates.alignment import align, estimate
+from rediffuse.data.duplicates.alignment import estimate
 from rediffuse.data.duplicates.candidates import Neighbourhoods, mirror, mirrored
+from rediffuse.data.duplicates.comparison import Candidates, compare_framed, compare_whole
 from rediffuse.data.duplicates.groups import components
 from rediffuse.data.duplicates.keys import framed_patterns, patterns
-from rediffuse.data.duplicates.sampling import Frame, seen_through
-from rediffuse.data.duplicates.verification import colours, grey, same_colours, similarity
+from rediffuse.data.duplicates.sampling import Frame
 
 FRAMES = tuple(
-    Frame(1 - cut, 0.3 * cut * right, 0.3 * cut * down) for cut in (0.035, 0.09) for down in (-1, 1) for right in (-1, 1)
+    Frame(1 - cut, 0.3 * cut * right, 0.3 * cut * down)
+    for cut in (0.035, 0.09)
+    for down in (-1, 1)
+    for right in (-1, 1)
 )
-"""The parts of a picture that are looked for among the others: between them lies any crop by up to 10 %."""
+"""The parts of a picture that are looked for among the others: near one of them lies any crop by up to 10 %."""
 
-_ORDERS, _FRAME_ORDERS = 4, 3
-_NEAREST, _NEAREST_FRAMED = 4, 2
+_ORDERS, _FRAME_ORDERS = 6, 4
+"""Sorted orders in which an image meets others, as it is and through each frame."""
+
+_NEAREST, _FRAME_NEAREST = 4, 2
+"""How many of those it meets may be the same picture."""
 
 _REACH = 16.0
 """Greatest distance of two patterns of the same picture, whatever was done to it but cropping."""
 
 _FRAME_REACH = 32.0
-"""As _REACH, where a frame is only near the crop; and then after one step towards it: _ALIGNED_REACH."""
+"""The same where a frame is only near the crop."""
 
-_ALIGNED_REACH = 11.0
+_ESTIMATE_REACH = 14.0
+"""The same after one step from there towards the crop."""
 
-_CHUNK = 4096
-"""Views in memory at once, twice, and what is computed of them."""
+_READ = 8192
+"""Views in memory at once."""
 
-_READ = 16384
+_COMPARED = 256
+"""Pairs compared at once: what is computed of them fits a processor's cache."""
 
 Views = Callable[[np.ndarray], np.ndarray]
 """Gives the views, uint8 of m×1072, of rows, int64 and rising."""
+
+_Found = tuple[np.ndarray, np.ndarray, np.ndarray]
+"""First and second index of pairs, and their similarity."""
 
 
 class Pairs(NamedTuple):
@@ -46,11 +57,11 @@ class Pairs(NamedTuple):
 
 
 def near_duplicates(keys: np.ndarray, views: Views, *, similarity: float, flips: bool) -> Pairs:
-    """Pairs of images that show the same picture: linked, they make the groups of near duplicates.
+    """Pairs of images that show the same picture: what they link is a group of near duplicates.
 
-    Found are equal views, and of the others each image's nearest ones, so of many copies of a picture not every pair.
-    The groups depend on the images alone, not on the order of the rows. Time grows with the number of images, and
-    memory by some 400 bytes an image.
+    Equal views are always found, and of the others each image's nearest ones, so of many copies of a picture not every
+    pair. The groups depend on the images, not on the order of the rows. Time grows with the number of images as that
+    of sorting does, and memory by some 500 bytes an image.
 
     Args:
         keys: uint64, N×9, from `keys`.
@@ -58,159 +69,128 @@ def near_duplicates(keys: np.ndarray, views: Views, *, similarity: float, flips:
         similarity: least similarity of a pair, see `verification.similarity`; above 0, up to 1.
         flips: a mirrored copy shows the same picture.
     """
-    # In the order of their hashes, images keep their places whatever row they stand in.
-    _, first, inverse = np.unique(keys[:, -1], return_index=True, return_inverse=True)
-    row = _least_rows(len(first), inverse)
-    again = np.flatnonzero(row[inverse] != np.arange(len(keys)))
-    found = [(row[inverse[again]], again, np.ones(len(again), np.float32))]
-    if len(row) > 1:
-        search = _Search(patterns(keys[row]), row, views, similarity, flips=flips)
-        one, two, alike = search.pairs()
-        found.append((row[one], row[two], alike))
-    one, two, alike = (np.concatenate(parts) for parts in zip(*found, strict=True))
+    # In the order of their hashes images have the same places whatever rows they stand in.
+    hashes, place = np.unique(keys[:, -1], return_inverse=True)
+    row = np.full(len(hashes), len(keys))
+    np.minimum.at(row, place, np.arange(len(keys)))
+    repeats = np.flatnonzero(row[place] != np.arange(len(keys)))
+    search = _Search(patterns(keys[row]), row, views, similarity, flips=flips)
+    first, second, alike = search.pairs()
+    one = np.concatenate([row[place[repeats]], row[first]])
+    two = np.concatenate([repeats, row[second]])
+    alike = np.concatenate([np.ones(len(repeats), np.float32), alike])
     lower, upper = np.minimum(one, two), np.maximum(one, two)
-    # Of a pair that was found twice the greater similarity stays.
+    # A pair that is found twice keeps the greater similarity.
     order = np.lexsort((-alike, upper, lower))
-    lower, upper, alike = lower[order], upper[order], alike[order]
-    new = np.ones(len(order), bool)
-    new[1:] = (lower[1:] != lower[:-1]) | (upper[1:] != upper[:-1])
-    return Pairs(lower[new], upper[new], alike[new])
-
-
-def _least_rows(count: int, inverse: np.ndarray) -> np.ndarray:
-    least = np.full(count, len(inverse))
-    np.minimum.at(least, inverse, np.arange(len(inverse)))
-    return least
-
-
-class _Candidates(NamedTuple):
-    """Pairs to verify: indices, whether the second is to be mirrored, and where in the first it lies (n×3)."""
-
-    first: np.ndarray
-    second: np.ndarray
-    mirrored: np.ndarray
-    frames: np.ndarray
-
-    def take(self, which: np.ndarray) -> "_Candidates":
-        return _Candidates(*(column[which] for column in self))
+    order = order[_begins(lower[order], upper[order])]
+    return Pairs(lower[order], upper[order], alike[order])
 
 
 class _Search:
-    """Images whose views all differ, by patterns in an order of their own and the rows to ask their views for."""
+    """Images whose views all differ.
+
+    Args:
+        patterns: int8, n×64, in an order that is the images' own.
+        rows: int64, n, under which their views are known.
+        views, least, flips: as above.
+    """
 
     def __init__(self, patterns: np.ndarray, rows: np.ndarray, views: Views, least: float, *, flips: bool) -> None:
-        self.patterns = patterns
-        self.rows = rows
-        self.views = views
-        self.least = least
-        self.flips = flips
+        self._patterns = patterns
+        self._rows = rows
+        self._views = views
+        self._least = least
+        self._flips = flips
 
-    def pairs(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """First, second (indices) and similarity of what is verified."""
-        found = [self._verified(self._whole(np.arange(len(self.rows))), _alike)]
+    def pairs(self) -> _Found:
+        """What is verified; a pair may be there twice."""
+        found = [self._verified(self._whole(np.arange(len(self._rows))), compare_whole)]
         found += self._linked(*found[0][:2])
-        found.append(self._verified(self._framed(), _alike_aligned))
+        found.append(self._verified(self._framed(), compare_framed))
         first, second, alike = (np.concatenate(parts) for parts in zip(*found, strict=True))
         return first, second, alike
 
-    def _linked(self, first: np.ndarray, second: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-        """What links parts of large groups: where an image's nearest are all in its part, the next part is never seen."""
+    def _linked(self, first: np.ndarray, second: np.ndarray) -> Iterator[_Found]:
+        """What links the parts of large groups: an image whose nearest are all of one part never sees another."""
         while True:
-            group = components(len(self.rows), first, second)
-            members = np.bincount(group, minlength=len(group))
-            # One image stands for its part.
-            parts = np.flatnonzero(members > _NEAREST)
-            if len(parts) < 2:
-                return
-            found = self._verified(self._whole(parts), _alike)
+            part = components(len(self._rows), first, second)
+            # The first image of each part that is large enough to hide others stands for it.
+            large = np.flatnonzero(np.bincount(part, minlength=len(part)) > _NEAREST)
+            found = self._verified(self._whole(large), compare_whole)
             if not len(found[0]):
                 return
             yield found
             first, second = np.concatenate([first, found[0]]), np.concatenate([second, found[1]])
 
-    def _whole(self, members: np.ndarray) -> _Candidates:
+    def _whole(self, members: np.ndarray) -> Candidates:
         """Pairs of some images that are near each other as they are."""
-        known = self.patterns[members]
-        near, _ = Neighbourhoods(known, _ORDERS, flips=self.flips).nearest(known, _NEAREST, _REACH)
-        first, second = _unordered(np.repeat(np.arange(len(members)), near.shape[1]), near.ravel())
-        turned = self._mirrored(known[first], known[second])
-        frames = np.broadcast_to(Frame(1, 0, 0), (len(first), 3))
-        return _Candidates(members[first], members[second], turned, frames)
+        if len(members) < 2:
+            return Candidates(members[:0], members[:0], np.empty(0, bool), np.empty((0, 3)))
+        known = self._patterns[members]
+        near, _ = Neighbourhoods(known, _ORDERS, flips=self._flips).nearest(known, _NEAREST, _REACH)
+        one, two = np.nonzero(near >= 0)[0], near[near >= 0]
+        lower, upper = np.minimum(one, two), np.maximum(one, two)
+        order = np.lexsort((upper, lower))
+        order = order[_begins(lower[order], upper[order])]
+        one, two = lower[order], upper[order]
+        turned = self._mirrored(known[one], known[two])
+        return Candidates(members[one], members[two], turned, np.tile(Frame(1, 0, 0), (len(one), 1)))
 
-    def _framed(self) -> _Candidates:
-        """Pairs of which one, through some frame, is near the other."""
-        everyone = np.arange(len(self.rows))
-        known = Neighbourhoods(self.patterns, _FRAME_ORDERS, flips=self.flips)
-        found = []
+    def _framed(self) -> Candidates:
+        """Pairs of which one is near the other through a frame."""
+        if len(self._rows) < 2:
+            return self._whole(np.arange(len(self._rows)))
+        known = Neighbourhoods(self._patterns, _FRAME_ORDERS, flips=self._flips)
+        found, distances = [], []
         for frame in FRAMES:
             seen = self._seen_through(frame)
-            near, _ = known.nearest(seen, _NEAREST_FRAMED, _FRAME_REACH)
-            first, second = np.repeat(everyone, near.shape[1])[near.ravel() >= 0], near[near >= 0]
-            for start in range(0, len(first), _READ):
+            near, _ = known.nearest(seen, _FRAME_NEAREST, _FRAME_REACH)
+            first, second = np.nonzero(near >= 0)[0], near[near >= 0]
+            for start in range(0, len(first) or 1, _READ):
                 one, two = first[start : start + _READ], second[start : start + _READ]
-                turned = self._mirrored(seen[one], self.patterns[two])
-                other = np.where(turned[:, None], mirror(self.patterns[two]), self.patterns[two])
-                frames, left = estimate(seen[one], other, np.broadcast_to(frame, (len(one), 3)))
-                candidates = _Candidates(one, two, turned, frames)
-                found.append((left, *candidates.take(left <= _ALIGNED_REACH)) if False else (candidates.take(left <= _ALIGNED_REACH), left[left <= _ALIGNED_REACH]))
-        candidates = _Candidates(*(np.concatenate(parts) for parts in zip(*(each for each, _ in found), strict=True)))
-        left = np.concatenate([each for _, each in found])
+                turned = self._mirrored(seen[one], self._patterns[two])
+                other = np.where(turned[:, None], mirror(self._patterns[two]), self._patterns[two])
+                frames, left = estimate(seen[one], other, np.tile(frame, (len(one), 1)))
+                near_enough = left <= _ESTIMATE_REACH
+                found.append(Candidates(one, two, turned, frames).take(near_enough))
+                distances.append(left[near_enough])
+        pairs = Candidates(*(np.concatenate(parts) for parts in zip(*found, strict=True)))
         # Of each pair the frame that leaves least.
-        lower, upper = np.minimum(candidates.first, candidates.second), np.maximum(candidates.first, candidates.second)
-        order = np.lexsort((left, upper, lower))
-        new = np.ones(len(order), bool)
-        new[1:] = (np.diff(lower[order]) != 0) | (np.diff(upper[order]) != 0)
-        return candidates.take(order[new])
+        lower, upper = np.minimum(pairs.first, pairs.second), np.maximum(pairs.first, pairs.second)
+        order = np.lexsort((np.concatenate(distances), upper, lower))
+        return pairs.take(order[_begins(lower[order], upper[order])])
 
     def _seen_through(self, frame: Frame) -> np.ndarray:
         """The patterns of all images through a frame."""
-        found = np.empty_like(self.patterns)
-        order = np.argsort(self.rows)
+        seen = np.empty_like(self._patterns)
+        order = np.argsort(self._rows)
         for start in range(0, len(order), _READ):
             here = order[start : start + _READ]
-            found[here] = framed_patterns(self.views(self.rows[here]), frame)
-        return found
+            seen[here] = framed_patterns(self._views(self._rows[here]), frame)
+        return seen
 
     def _mirrored(self, one: np.ndarray, two: np.ndarray) -> np.ndarray:
-        return mirrored(one, two) if self.flips else np.zeros(len(one), bool)
+        return mirrored(one, two) if self._flips else np.zeros(len(one), bool)
 
     def _verified(
-        self, candidates: _Candidates, measure: Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Those that are similar enough: first, second (indices) and similarity."""
-        candidates = candidates.take(np.argsort(self.rows[candidates.first], kind="stable"))
-        alike = np.empty(len(candidates.first), np.float32)
-        for start in range(0, len(alike), _CHUNK):
-            part = candidates.take(slice(start, start + _CHUNK))
-            rows, places = np.unique(self.rows[np.concatenate(part[:2])], return_inverse=True)
-            one, two = np.split(self.views(rows)[places], 2)
-            alike[start : start + _CHUNK] = measure(one, two, part)
-        enough = alike >= self.least
-        return candidates.first[enough], candidates.second[enough], alike[enough]
+        self, pairs: Candidates, compare: Callable[[np.ndarray, np.ndarray, Candidates, float], np.ndarray]
+    ) -> _Found:
+        """Those that are similar enough."""
+        pairs = pairs.take(np.argsort(self._rows[pairs.first], kind="stable"))
+        alike = np.empty(len(pairs.first), np.float32)
+        for start in range(0, len(alike), _READ // 2):
+            read = pairs.take(slice(start, start + _READ // 2))
+            rows, places = np.unique(self._rows[np.concatenate([read.first, read.second])], return_inverse=True)
+            views = self._views(rows)
+            one, two = np.split(places, 2)
+            for begin in range(0, len(one), _COMPARED):
+                here = slice(begin, begin + _COMPARED)
+                compared = compare(views[one[here]], views[two[here]], read.take(here), self._least)
+                alike[start + begin : start + begin + len(compared)] = compared
+        enough = alike >= self._least
+        return pairs.first[enough], pairs.second[enough], alike[enough]
 
 
-def _unordered(first: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Each pair once, the lower index first; -1 is no index."""
-    lower, upper = np.minimum(first, second)[second >= 0], np.maximum(first, second)[second >= 0]
-    packed = np.unique(lower << 32 | upper)
-    return packed >> 32, packed & 0xFFFFFFFF
-
-
-def _grey_and_colours(views: np.ndarray, turned: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    pixels, cells = grey(views), colours(views)
-    pixels[turned] = pixels[turned, :, ::-1]
-    cells[turned] = cells[turned, :, ::-1]
-    return pixels, cells
-
-
-def _alike(one: np.ndarray, two: np.ndarray, part: _Candidates) -> np.ndarray:
-    first, first_cells = _grey_and_colours(one, np.zeros(len(one), bool))
-    second, second_cells = _grey_and_colours(two, part.mirrored)
-    return np.where(same_colours(first_cells, second_cells), similarity(first, second), -np.inf)
-
-
-def _alike_aligned(one: np.ndarray, two: np.ndarray, part: _Candidates) -> np.ndarray:
-    first, first_cells = _grey_and_colours(one, np.zeros(len(one), bool))
-    second, second_cells = _grey_and_colours(two, part.mirrored)
-    cells = np.stack([seen_through(first_cells[..., c], part.frames)[0] for c in range(3)], axis=-1)
-    return np.where(same_colours(cells, second_cells), similarity(*align(first, second, part.frames)), -np.inf)
+def _begins(lower: np.ndarray, upper: np.ndarray) -> np.ndarray:
+    """Where in sorted pairs another one begins."""
+    return np.concatenate([[True], (lower[1:] != lower[:-1]) | (upper[1:] != upper[:-1])])[: len(lower)]
