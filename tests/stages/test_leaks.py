@@ -21,23 +21,23 @@ COUNT = 60
 COPIES: dict[str, Callable[[Image.Image], Image.Image]] = {
     "same": lambda image: image,
     "resized": lambda image: image.resize((40, 40), Image.Resampling.LANCZOS),
-    "brighter": lambda image: ImageEnhance.Brightness(image).enhance(1.1),
+    "darker": lambda image: ImageEnhance.Brightness(image).enhance(0.9),
     "mirrored": ImageOps.mirror,
     "cropped": lambda image: image.crop((1, 1, SIDE - 1, SIDE - 1)),
 }
 
 
 def plant(folder: Path, parts: tuple[str, ...]) -> None:
-    """Pictures in classes and parts in turn, and of every third one a copy in the other class and the next part."""
+    """Pictures in classes and parts in turn, and of every fifth one a copy in the other class and the next part."""
     kinds = list(COPIES)
     for i in range(COUNT):
         image = Image.fromarray(good(i, SIDE))
-        label, part = i % 2, i % len(parts)
+        part, label = i % len(parts), i // len(parts) % 2
         file = folder / parts[part] / CLASSES[label] / f"{i:03}.png"
         file.parent.mkdir(parents=True, exist_ok=True)
         image.save(file)
-        if i % 3 == 0:
-            copied = COPIES[kinds[i // 3 % len(kinds)]](image)
+        if i % 5 == 0:
+            copied = COPIES[kinds[i // 5 % len(kinds)]](image)
             other = folder / parts[(part + 1) % len(parts)] / CLASSES[1 - label] / f"copy-of-{i:03}.jpg"
             other.parent.mkdir(parents=True, exist_ok=True)
             content = io.BytesIO()
@@ -53,7 +53,7 @@ def test_no_picture_is_on_two_sides_of_a_split(tmp_path: Path, parts: tuple[str,
     for stage in (prepare, clean, split):
         stage(params, workspace)
     table = pd.read_parquet(workspace.manifest).merge(pd.read_parquet(workspace.split), on="id")
-    assert len(table) == COUNT + COUNT // 3
+    assert len(table) == COUNT + COUNT // 5
     picture = table["id"].str.extract(r"(\d{3})\.(?:png|jpg)$")[0]
     sides = table[table["split"] != "overlap"].groupby(picture)["split"].nunique()
     assert (sides == 1).all()
