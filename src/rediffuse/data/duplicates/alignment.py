@@ -25,21 +25,21 @@ def estimate(patterns: np.ndarray, others: np.ndarray, frames: np.ndarray) -> tu
         frames: float64, n×3, rows of `Frame`: what the first patterns are of.
 
     Returns:
-        Frames after the step, n×3, and the distance that is then left, float64, n.
+        Frames after the step, n×3, and the distance that is then left, n, both float32.
     """
     one, two = (each.reshape(-1, WAVES, WAVES).astype(np.float64) for each in (patterns, others))
     along, scaling = _derivatives()
     middle = (one + two) / 2
     ways = np.stack([scaling @ middle + middle @ scaling.T, middle @ along.T, along @ middle, middle], axis=1).reshape(
-        len(one), 4, -1
+        len(one), 4, WAVES * WAVES
     )
     ways[:, :, 0] = 0
-    apart = (two - one).reshape(len(one), -1, 1)
+    apart = (two - one).reshape(len(one), WAVES * WAVES, 1)
     step = np.linalg.solve(ways @ ways.transpose(0, 2, 1) + 1e-3 * np.eye(4), ways @ apart)
     left = np.linalg.norm(apart - ways.transpose(0, 2, 1) @ step, axis=(1, 2))
     scale = frames[:, :1]
     moved = np.concatenate([scale * (1 + step[:, :1, 0]), frames[:, 1:] + scale * step[:, 1:3, 0]], axis=1)
-    return _within(moved), left
+    return _within(moved).astype(np.float32), left.astype(np.float32)
 
 
 def align(first: np.ndarray, second: np.ndarray, frames: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

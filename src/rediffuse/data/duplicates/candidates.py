@@ -51,22 +51,25 @@ class Neighbourhoods:
         self._flips = flips
         self._orders = [self._sort(number) for number in range(orders)]
 
-    def nearest(self, queries: np.ndarray, count: int, reach: float) -> tuple[np.ndarray, np.ndarray]:
+    def nearest(self, queries: np.ndarray, count: int, reach: float, parts: np.ndarray | None = None) -> np.ndarray:
         """Of each query's neighbours the nearest patterns, but not that of its own index.
 
         Args:
             queries: int8, n×64, one for each pattern.
             count: how many, at most.
             reach: greatest distance, in units in which patterns have length 127.
+            parts: int64, n: patterns of its own part are no neighbours of a query either.
 
         Returns:
-            Indices and squared distances, int64 of n×count, nearest first, ties by index; -1 where there are no more.
+            Indices, int64 of n×count, nearest first, ties by index; -1 where there are no more.
         """
         best = np.full((len(queries), count), _ABSENT)
         for order in self._orders:
-            self._meet(queries, order, best, reach)
+            self._meet(queries, order, best, reach, parts)
         absent = best == _ABSENT
-        return np.where(absent, -1, best & ((1 << _INDEX_BITS) - 1)), np.where(absent, -1, best >> _INDEX_BITS)
+        best &= (1 << _INDEX_BITS) - 1
+        best[absent] = -1
+        return best
 
     def _sort(self, number: int) -> _Order:
         random = np.random.default_rng(hashed_seed(0, "near duplicates/order", number))
@@ -75,10 +78,10 @@ class Neighbourhoods:
             directions[~_ODD, :_TURNING] = 0
             directions[_ODD, _TURNING:] = 0
         places = self._places(self._patterns, directions)
-        ranked = np.sort(places, axis=0)
-        edges = ranked[len(ranked) * np.arange(1, 256) // 256]
+        quantiles = len(places) * np.arange(1, 256) // 256
+        edges = np.stack([np.sort(column)[quantiles] for column in places.T], axis=1)
         codes = _codes(places, edges)
-        members = np.argsort(codes, kind="stable")
+        members = np.argsort(codes, kind="stable").astype(np.int32)
         return _Order(directions, edges, codes[members], members)
 
     def _places(self, patterns: np.ndarray, directions: np.ndarray) -> np.ndarray:
@@ -91,25 +94,36 @@ class Neighbourhoods:
             np.abs(places[:, :_TURNING], out=places[:, :_TURNING])
         return places
 
-    def _meet(self, queries: np.ndarray, order: _Order, best: np.ndarray, reach: float) -> None:
-        """Compare queries with what stands near their places in an order; keep in `best` what is nearest so far."""
+    def _sorted(self, queries: np.ndarray, order: _Order) -> tuple[np.ndarray, np.ndarray]:
+        """Queries in an order, and their codes."""
         if queries is self._patterns:
-            sequence, ranked = order.members, order.codes
-        else:
-            codes = _codes(self._places(queries, order.directions), order.edges)
-            sequence = np.argsort(codes, kind="stable")
-            ranked = codes[sequence]
+            return order.members, order.codes
+        codes = np.empty(len(queries), np.uint64)
+        for start in range(0, len(queries), _CHUNK):
+            part = slice(start, start + _CHUNK)
+            codes[part] = _codes(self._places(queries[part], order.directions), order.edges)
+        sequence = np.argsort(codes, kind="stable")
+        return sequence, codes[sequence]
+
+    def _meet(
+        self, queries: np.ndarray, order: _Order, best: np.ndarray, reach: float, parts: np.ndarray | None
+    ) -> None:
+        """Compare queries with what stands near their places in an order; keep in `best` what is nearest so far."""
+        sequence, ranked = self._sorted(queries, order)
         members = np.concatenate([order.members, np.full(3 * _HALF, -1)])
-        # A block of queries meets one window, about its middle query.
-        middles = np.minimum(np.arange(0, len(ranked), _HALF) + _HALF // 2, len(ranked) - 1)
-        middle = np.searchsorted(order.codes, ranked[middles])
+        # A block of queries meets one window, about its middle query. Where all codes are equal they say nothing of
+        # where that is: patterns among themselves go by their own places.
+        middle = np.minimum(np.arange(0, len(ranked), _HALF) + _HALF // 2, len(ranked) - 1)
+        if queries is not self._patterns:
+            middle = np.searchsorted(order.codes, ranked[middle])
         starts = np.clip(middle - 3 * _HALF // 2, 0, max(0, len(order.members) - 3 * _HALF))
         sequence = np.concatenate([sequence, np.full(-len(sequence) % _HALF, -1)]).reshape(-1, _HALF)
         for first in range(0, len(starts), _BLOCKS):
             rows = sequence[first : first + _BLOCKS]
             columns = members[starts[first : first + _BLOCKS, None] + np.arange(3 * _HALF)]
             distances = self._distances(queries[rows], self._patterns[columns])
-            distances[(rows[:, :, None] == columns[:, None]) | (columns < 0)[:, None]] = np.inf
+            near, far = (rows, columns) if parts is None else (parts[rows], parts[columns])
+            distances[(near[:, :, None] == far[:, None]) | (columns < 0)[:, None]] = np.inf
             _keep(best, rows, columns, distances, reach)
 
     def _distances(self, left: np.ndarray, right: np.ndarray) -> np.ndarray:

@@ -61,7 +61,7 @@ def near_duplicates(keys: np.ndarray, views: Views, *, similarity: float, flips:
 
     Equal views are always found, and of the others each image's nearest ones, so of many copies of a picture not every
     pair. The groups depend on the images, not on the order of the rows. Time grows with the number of images as that
-    of sorting does, and memory by some 500 bytes an image.
+    of sorting does, and memory by some 1,200 bytes an image.
 
     Args:
         keys: uint64, N×9, from `keys`.
@@ -111,23 +111,22 @@ class _Search:
         return first, second, alike
 
     def _linked(self, first: np.ndarray, second: np.ndarray) -> Iterator[_Found]:
-        """What links the parts of large groups: an image whose nearest are all of one part never sees another."""
+        """What links large parts: where an image's nearest are all of its own part, it has yet to see another."""
         while True:
             part = components(len(self._rows), first, second)
-            # The first image of each part that is large enough to hide others stands for it.
-            large = np.flatnonzero(np.bincount(part, minlength=len(part)) > _NEAREST)
-            found = self._verified(self._whole(large), compare_whole)
+            large = np.flatnonzero(np.bincount(part, minlength=len(part))[part] > _NEAREST)
+            found = self._verified(self._whole(large, part[large]), compare_whole)
             if not len(found[0]):
                 return
             yield found
             first, second = np.concatenate([first, found[0]]), np.concatenate([second, found[1]])
 
-    def _whole(self, members: np.ndarray) -> Candidates:
-        """Pairs of some images that are near each other as they are."""
+    def _whole(self, members: np.ndarray, parts: np.ndarray | None = None) -> Candidates:
+        """Pairs of some images that are near each other as they are, and of different parts."""
         if len(members) < 2:
             return Candidates(members[:0], members[:0], np.empty(0, bool), np.empty((0, 3)))
         known = self._patterns[members]
-        near, _ = Neighbourhoods(known, _ORDERS, flips=self._flips).nearest(known, _NEAREST, _REACH)
+        near = Neighbourhoods(known, _ORDERS, flips=self._flips).nearest(known, _NEAREST, _REACH, parts)
         one, two = np.nonzero(near >= 0)[0], near[near >= 0]
         lower, upper = np.minimum(one, two), np.maximum(one, two)
         order = np.lexsort((upper, lower))
@@ -144,10 +143,10 @@ class _Search:
         found, distances = [], []
         for frame in FRAMES:
             seen = self._seen_through(frame)
-            near, _ = known.nearest(seen, _FRAME_NEAREST, _FRAME_REACH)
-            first, second = np.nonzero(near >= 0)[0], near[near >= 0]
-            for start in range(0, len(first) or 1, _READ):
-                one, two = first[start : start + _READ], second[start : start + _READ]
+            near = known.nearest(seen, _FRAME_NEAREST, _FRAME_REACH)
+            for start in range(0, len(near), _READ):
+                part = near[start : start + _READ]
+                one, two = start + np.nonzero(part >= 0)[0], part[part >= 0]
                 turned = self._mirrored(seen[one], self._patterns[two])
                 other = np.where(turned[:, None], mirror(self._patterns[two]), self._patterns[two])
                 frames, left = estimate(seen[one], other, np.tile(frame, (len(one), 1)))
