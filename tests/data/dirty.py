@@ -112,7 +112,9 @@ def bombs() -> list[Planted]:
     jpeg = encoded(colour, "JPEG")
     start = jpeg.index(b"\xff\xc0")
     many = "too_many_pixels"
+    line = png[:8] + chunk(b"IHDR", struct.pack(">IIBBBBB", 90_000_000, 1, 8, 2, 0, 0, 0)) + chunk(b"IDAT", b"")
     return [
+        Planted(name="cat/bomb_line.png", content=line + chunk(b"IEND", b""), reason=many),
         Planted(name="cat/bomb.png", content=with_size(png, 100_000, 100_000), reason=many),
         Planted(name="cat/bomb_animated.png", content=with_size(animated, 100_000, 100_000), reason=many),
         Planted(name="cat/bomb.gif", content=bytes(gif), reason=many),

@@ -86,6 +86,7 @@ def test_every_planted_fault_is_listed_with_its_reason(tmp_path: Path) -> None:
         "reasons": {"empty": 1, "unknown_format": 1, "damaged": 1, "blank": 2, "duplicate": 2},
         "converted": {"sixteen_bit": 1},
         "findings": {},
+        "given_overlap": {},
     }
     assert json.loads(workspace.metrics("clean").read_text()) == metrics
 
@@ -115,11 +116,12 @@ def test_the_test_image_of_a_duplicate_stays(tmp_path: Path) -> None:
     (tmp_path / "raw" / "train" / "cat" / "leak.png").write_bytes(
         (tmp_path / "raw" / "test" / "dog" / "1.png").read_bytes()
     )
-    workspace, _ = cleaned(tmp_path)
+    workspace, metrics = cleaned(tmp_path)
     assert reasons(workspace) == {
         "train/cat/leak.png": ("duplicate", "the same pixels as test/dog/1.png, but labelled cat and not dog")
     }
     assert pd.read_parquet(workspace.manifest)["given_split"].tolist() == ["train"] * 4 + ["test"] * 4
+    assert metrics["given_overlap"] == {"train_val": 0, "train_test": 1, "val_test": 0}
 
 
 @settings(deadline=None, max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -291,6 +293,29 @@ def test_near_duplicates_are_one_group_or_leave_one_image(tmp_path: Path) -> Non
     assert summary(metrics)["findings"] == {"near_duplicate": 1}
     cleaned(tmp_path, clean__size=32, clean__checks=checks(near_duplicate={"action": "drop"}))
     assert reasons(workspace) == {"cat/a.jpg": ("near_duplicate", "nearly the same as cat/b.png")}
+
+
+def test_what_is_left_of_a_group_is_one_and_nobody_else_joins_it(tmp_path: Path) -> None:
+    photograph = Image.fromarray(load_sample_image("flower.jpg")[:400, :400])
+    (tmp_path / "raw" / "cat").mkdir(parents=True)
+    photograph.resize((180, 180)).save(tmp_path / "raw" / "cat" / "a.png")
+    image_file(tmp_path / "raw" / "cat" / "b.png", 0, height=200, width=200)
+    photograph.resize((200, 200)).save(tmp_path / "raw" / "cat" / "c.png")
+    (tmp_path / "raw" / "cat" / "d.png").write_bytes((tmp_path / "raw" / "cat" / "a.png").read_bytes())
+    settings = checks(near_duplicate={"action": "drop"}, duplicate={"action": "keep"})
+    workspace, _ = cleaned(tmp_path, clean__size=32, clean__checks=settings)
+    # Both small ones go, though one is an exact copy of the other and might have stayed as that.
+    assert set(reasons(workspace)) == {"cat/a.png", "cat/d.png"}
+    groups = pd.read_parquet(workspace.manifest).set_index("id")["group"]
+    assert groups["cat/b.png"] != groups["cat/c.png"]
+
+
+def test_of_equal_images_the_one_with_a_label_stays(tmp_path: Path) -> None:
+    for name, seed in (("a", 0), ("b", 0), ("c", 1)):
+        image_file(tmp_path / "raw" / f"{name}.png", seed)
+    (tmp_path / "raw" / "metadata.csv").write_text("file_name,label\nb.png,cat\nc.png,cat\n")
+    workspace, _ = cleaned(tmp_path, prepare__folder={"labels": "table", "table": "metadata.csv"})
+    assert reasons(workspace) == {"a.png": ("duplicate", "the same pixels as b.png")}
 
 
 def test_an_image_that_goes_takes_no_copy_with_it(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from rediffuse.data.card import Card
-from rediffuse.data.manifest import MANIFEST, REJECTED, SPLIT, write_table
+from rediffuse.data.manifest import MANIFEST, REJECTED, SPLIT, write_columns
 from rediffuse.data.shards import write_shards
 from rediffuse.data.sources.source import About, Row
 from rediffuse.files import write_json
@@ -71,15 +71,15 @@ def write_workspace(
     stay = [image for image in images if image.fate == "kept"]
     examples = np.stack([image.example for image in stay])
     np.save(workspace.examples, examples)
-    write_table(workspace.manifest, MANIFEST, map(_manifest_row, range(len(stay)), stay))
+    _write(workspace.manifest, MANIFEST, list(map(_manifest_row, range(len(stay)), stay)))
     for path, fate in ((workspace.rejected, "rejected"), (workspace.quarantined, "quarantined")):
         rows = [
             {"id": image.id, "origin": image.id, "label": image.label, "reason": image.reason, "detail": image.detail}
             for image in images
             if image.fate == fate
         ]
-        write_table(path, REJECTED, rows)
-    write_table(workspace.split, SPLIT, [{"id": image.id, "split": image.split} for image in stay])
+        _write(path, REJECTED, rows)
+    _write(workspace.split, SPLIT, [{"id": image.id, "split": image.split} for image in stay])
     labels = [-1 if image.label is None else image.label for image in stay]
     values = {"mean": -0.25, "std": 0.5, "source": "planted", "digest": "d1ge57"} | card
     Card(
@@ -118,3 +118,7 @@ def _manifest_row(number: int, image: Image) -> dict[str, Any]:
         "probability": image.probability,
         "suggestion": image.suggestion,
     }
+
+
+def _write(path: Path, schema: Any, rows: list[dict[str, Any]]) -> None:
+    write_columns(path, schema, {name: [row.get(name) for row in rows] for name in schema.columns})

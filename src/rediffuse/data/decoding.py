@@ -4,7 +4,7 @@ Whatever a real folder holds becomes uint8, grey or RGB, upright and opaque; wha
 (`manifest.CONVERSIONS`), and each name a policy, convert or reject. Colour profiles are not applied.
 
 - sixteen_bit: integers of 9 to 16 bits a channel, divided by 257 (or their own greatest value / 255) and rounded. Only
-  TIFFs with several channels keep their high byte, as Pillow reads them: at most 1 level less.
+  TIFFs with several channels keep their high byte, as Pillow reads them: at most 1 level off.
 - floating_point: 0 to 1 becomes 0 to 255, rounded.
 - cmyk: CMYK, YCCK or LAB becomes RGB.
 - palette: indices become their colours.
@@ -38,6 +38,8 @@ Policy = Literal["convert", "reject"]
 
 # Of a PNG: where its header tells the colour type, and the type.
 _COLOUR_TYPE, _GREY_AND_ALPHA = 25, 4
+
+_STRIP = 1 << 20  # values that are converted at once
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -195,7 +197,9 @@ def _wide_png(
     else:
         # As if the other byte came first: so Pillow gives the low one.
         low = _read_as(content, f"{image.mode};16L")
-        wide = np.asarray(image).astype(np.uint16) << 8 | low
+        wide = np.asarray(image).astype(np.uint16)
+        wide <<= 8
+        wide |= low
     if key is not None:
         return _eight(wide, 65535), _but(wide, key)
     narrow = _eight(wide, 65535)
@@ -214,7 +218,13 @@ def _read_as(content: bytes, raw_mode: str) -> np.ndarray:
 
 def _eight(wide: np.ndarray, top: int) -> np.ndarray:
     """Integers of 0 to `top` as uint8, rounded."""
-    return ((wide.astype(np.uint32) * 255 + top // 2) // top).astype(np.uint8)
+    narrow = np.empty(wide.shape, np.uint8)
+    # A strip of rows at a time: 32 bits for each value of a large image would be four times its size.
+    rows = max(1, _STRIP // max(1, wide[:1].size))
+    for top_row in range(0, len(wide), rows):
+        strip = wide[top_row : top_row + rows].astype(np.uint32)
+        narrow[top_row : top_row + rows] = (strip * 255 + top // 2) // top
+    return narrow
 
 
 def _but(pixels: np.ndarray, key: int | tuple[int, ...] | np.ndarray) -> np.ndarray:

@@ -42,6 +42,9 @@ _UNREAD = re.compile(r"unknown pixel mode|cannot handle|unsupported|not (yet )?s
 _BITS_PER_SAMPLE, _PHOTOMETRIC, _WHITE_IS_ZERO = 258, 262, 0
 _ORIENTATION = 0x0112
 
+MOST_SIDE = 1 << 18
+"""Pixels along a side: what resizing holds grows with it, and a line of 2^31 bits is more than Pillow can address."""
+
 
 class UndecodableError(Exception):
     """Bytes that give no image.
@@ -152,6 +155,8 @@ def orientation(image: Image.Image) -> int:
 
 
 def _check_size(width: int, height: int, max_pixels: int) -> None:
+    if max(width, height) > MOST_SIDE:
+        raise UndecodableError("too_many_pixels", f"{width}×{height} pixels; a side may have {MOST_SIDE}")
     if width * height > max_pixels:
         raise _too_many(f"{width}×{height} pixels", max_pixels)
 

@@ -46,6 +46,7 @@ _Value = str | int | bool | bytes
 
 # Images wait until this many bytes of them can be measured at once; a larger one is measured in strips.
 _STRIP_BYTES = 1 << 22
+_COMMON_LENGTH = 1 << 12
 
 
 def look(rows: Iterable[Row], policy: DecodePolicy, resize: Resize) -> tuple[pyarrow.Table, np.ndarray]:
@@ -147,8 +148,12 @@ def cell_means(stack: np.ndarray, side: int) -> np.ndarray:
     return np.asarray(doubled // (2 * height * width), dtype=np.uint8)
 
 
-@lru_cache(maxsize=8)
 def _overlaps(length: int, side: int) -> np.ndarray:
+    """`_computed_overlaps`, which are kept where they are small: most images have one of few sizes."""
+    return (_kept_overlaps if length <= _COMMON_LENGTH else _computed_overlaps)(length, side)
+
+
+def _computed_overlaps(length: int, side: int) -> np.ndarray:
     """How much of each pixel lies in each of `side` cells along one axis, in units of 1 / side of a pixel.
 
     Returns:
@@ -157,6 +162,9 @@ def _overlaps(length: int, side: int) -> np.ndarray:
     pixels, cells = np.arange(length)[:, None] * side, np.arange(side) * length
     covered = np.minimum(pixels + side, cells + length) - np.maximum(pixels, cells)
     return np.asarray(np.maximum(covered, 0), dtype=np.float64)
+
+
+_kept_overlaps = lru_cache(maxsize=8)(_computed_overlaps)
 
 
 def _luma(stack: np.ndarray) -> np.ndarray:

@@ -4,7 +4,7 @@ Columns have nullable dtypes, so that a missing label is missing and not a float
 """
 
 import textwrap
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -122,14 +122,8 @@ SPLIT = _table(id=_text(unique=True), split=_text(pa.Check.isin((*SPLITS, OVERLA
 """One row an example, in the order of the manifest."""
 
 
-def write_table(path: Path, schema: pa.DataFrameSchema, rows: Iterable[Mapping[str, Any]]) -> None:
-    """Write rows as Parquet, the same bytes for the same rows."""
-    table = pyarrow.Table.from_pylist(list(rows), schema=arrow_schema(schema))
-    pq.write_table(table, path, compression="zstd")
-
-
 def write_columns(path: Path, schema: pa.DataFrameSchema, columns: Mapping[str, Any]) -> None:
-    """Write whole columns as Parquet: the bytes that `write_table` writes for the same rows, for any number of them."""
+    """Write whole columns as Parquet, the same bytes for the same values."""
     table = pyarrow.table(dict(columns), schema=arrow_schema(schema))
     pq.write_table(table.combine_chunks(), path, compression="zstd")
 

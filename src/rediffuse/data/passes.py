@@ -77,6 +77,8 @@ def _contents(shard: Path, positions: np.ndarray) -> Iterator[bytes]:
     wanted = iter(positions.tolist())
     following = next(wanted, None)
     for position, row in enumerate(read_shard(shard)):
+        if following is None:
+            return
         if position == following:
             yield row.content
             following = next(wanted, None)

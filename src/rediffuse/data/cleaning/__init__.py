@@ -1,9 +1,9 @@
 """Cleaning: every row of the shards is kept, quarantined or rejected, with its reason; found is always their sum.
 
 Two passes over the shards in worker processes, and between them the judgement over what the first one saw: which rows
-are broken, repeated, empty or odd. Only arrays of a few hundred bytes a row are ever in memory, so that a million
-images need little more of it than a thousand. A pass keeps what it made of each shard until the whole is done, and the
-first one longer: after a kill, or when images are added, only shards without a result are worked on.
+are broken, repeated, empty or odd. In memory are arrays of about a kilobyte a row, most of it for the search of near
+duplicates, and never images of more than a few hundred rows. A pass keeps what it made of each shard until the whole is
+done, and the first one longer: after a kill, or when images are added, only shards without a result are worked on.
 """
 
 import hashlib
@@ -30,7 +30,7 @@ from rediffuse.data.cleaning.verdicts import DROP, KEEP, QUARANTINE, REASONS, Ve
 from rediffuse.data.decoding import DecodePolicy
 from rediffuse.data.duplicates import components
 from rediffuse.data.engines import Engine
-from rediffuse.data.manifest import CHECKS, CONVERSIONS
+from rediffuse.data.manifest import CHECKS, CONVERSIONS, SPLITS
 from rediffuse.data.passes import EXAMPLES, Formatting, Looking, format_from, look_at
 from rediffuse.data.shards import Prepared, check_shards, read_manifest
 from rediffuse.errors import UserError
@@ -56,8 +56,8 @@ def clean(
         progress: show a bar for each pass.
 
     Returns:
-        found, kept, quarantined, rejected; the quarantined and rejected by reason; and of those that are kept, what was
-        converted, and what was found and marked.
+        found, kept, quarantined, rejected; the quarantined and rejected by reason; of those that are kept, what was
+        converted, and what was found and marked; and how many went because another of the source's parts has them.
 
     Raises:
         UserError: too many rows go, none stays, a class or a part that the source gives keeps none, there is no size to
@@ -194,13 +194,19 @@ def _append(writer: ArrayWriter, part: Path) -> list[Array]:
 
 def _grouped(group: Array, kept: Array, hashes: Array) -> Array:
     """The groups of all rows, where kept rows of equal hash are in one group."""
-    _, first, alike = np.unique(hashes, return_index=True, return_inverse=True)
-    position = np.searchsorted(kept, group[kept])
     places = np.arange(len(kept))
-    joined = components(len(kept), np.concatenate([places, places]), np.concatenate([position, first[alike]]))
+    # A group's first row may be gone: what is left of it is together all the same.
+    firsts = np.concatenate([_first_of_equal(group[kept]), _first_of_equal(hashes)])
     grouped = group.copy()
-    grouped[kept] = kept[joined]
+    grouped[kept] = kept[components(len(kept), np.concatenate([places, places]), firsts)]
     return grouped
+
+
+def _first_of_equal(values: Array) -> Array:
+    """For each value the position of the first that equals it."""
+    _, first, alike = np.unique(values, return_index=True, return_inverse=True)
+    positions: Array = first[alike]
+    return positions
 
 
 def _metrics(rows: Rows, verdicts: Verdicts) -> dict[str, Any]:
@@ -215,7 +221,17 @@ def _metrics(rows: Rows, verdicts: Verdicts) -> dict[str, Any]:
         "reasons": {name: reasons[position] for position, name in enumerate(REASONS)},
         "converted": _each(rows.conversions[kept], CONVERSIONS),
         "findings": _each(verdicts.marks[kept], CHECKS),
+        "given_overlap": _given_overlap(rows, verdicts),
     }
+
+
+def _given_overlap(rows: Rows, verdicts: Verdicts) -> dict[str, int]:
+    """Images that go because another part of the source has them, "train_test": of train, in test."""
+    gone = np.flatnonzero((verdicts.action != KEEP) & (verdicts.twin != np.arange(len(rows))))
+    own, other = rows.given[gone], rows.given[verdicts.twin[gone]]
+    train, val, test = range(1, 1 + len(SPLITS))
+    pairs = {"train_val": (train, val), "train_test": (train, test), "val_test": (val, test)}
+    return {name: int(((own == of) & (other == to)).sum()) for name, (of, to) in pairs.items()}
 
 
 def _each(bits: Array, names: Sequence[str]) -> dict[str, int]:

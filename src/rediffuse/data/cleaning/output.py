@@ -56,9 +56,7 @@ def _kept(
         "group": explanation.ids(verdicts.group[positions], positions, texts["id"]),
         "converted": _words(rows.conversions[positions], CONVERSIONS),
         "findings": _words(verdicts.marks[positions], CHECKS),
-        "brightness": rows.brightness[positions].astype(np.float64),
-        "contrast": rows.contrast[positions].astype(np.float64),
-        "entropy": rows.entropy[positions].astype(np.float64),
+        **{name: _nullable(getattr(rows, name)[positions]) for name in ("brightness", "contrast", "entropy")},
         "deviations": _nullable(verdicts.deviations[positions]),
         "probability": _nullable(verdicts.probability[positions]),
         "suggestion": pa.array(
@@ -87,5 +85,5 @@ def _words(bits: Array, names: Sequence[str]) -> list[str]:
 
 
 def _nullable(values: Array) -> pa.Array:
-    # Four decimals are what the scores are rounded to: in float64 they should not show more.
+    # All were rounded to four decimals, which float64 has to show again.
     return pa.array(np.round(values.astype(np.float64), 4), mask=np.isnan(values))

@@ -11,6 +11,8 @@ from rediffuse.data.cleaning.verdicts import KEEP, REASONS, Verdicts
 from rediffuse.data.manifest import SPLITS
 from rediffuse.errors import UserError
 
+_ROUNDING = 1e-9  # 0.29 × 100 is a little less than 29
+
 
 def refuse_what_is_left(
     rows: Rows, verdicts: Verdicts, explanation: Explanation, classes: Sequence[str], max_rejected_share: float
@@ -21,7 +23,7 @@ def refuse_what_is_left(
         UserError: too many rows go, none stays, or a class or a part that the source gives is left without images.
     """
     gone = np.flatnonzero(verdicts.action != KEEP)
-    if len(gone) == len(rows) or len(gone) > max_rejected_share * len(rows):
+    if len(gone) == len(rows) or len(gone) > max_rejected_share * len(rows) + _ROUNDING:
         raise UserError(
             f"{len(gone)} of {len(rows)} images are rejected: {_commonest(rows, verdicts, explanation, gone)}; "
             f"allowed is a share of clean.max_rejected_share ({max_rejected_share}), and one image has to stay"

@@ -81,7 +81,10 @@ class _Judgement:
     def find_repeated(self, name: str, standing: Array, alike: Array) -> None:
         """Find all but one row of each set of rows that are alike, given as the least member of each row's set."""
         stays = standing[_chosen(self.rows, standing, alike)]
-        repeats = (stays != standing) & (self.twin[standing] == standing)
+        repeats = stays != standing
+        if _ACTIONS[getattr(self.checks, name).action] == KEEP:
+            # A copy that may stay is marked as that, and not as nearly one.
+            repeats &= self.twin[standing] == standing
         self.twin[standing[repeats]] = stays[repeats]
         self.find(name, standing[repeats])
 
@@ -176,10 +179,13 @@ def _chosen(rows: Rows, standing: Array, alike: Array) -> Array:
     """For each standing row the one (a position in `standing`) that stays of those alike.
 
     The source's own test set comes before its val, and that before the rest: losing the test image would change the
-    test set, and keeping the other would train on it. Then comes the larger image, then the first.
+    test set, and keeping the other would train on it. Then come one with a label, one with a caption, the larger image,
+    and the first.
     """
     area = rows.width[standing].astype(np.int64) * rows.height[standing]
-    order = np.lexsort((np.arange(len(standing)), -area, -rows.given[standing].astype(np.int64), alike))
+    unlabelled, plain = rows.label[standing] < 0, ~rows.captioned[standing]
+    given = rows.given[standing].astype(np.int64)
+    order = np.lexsort((np.arange(len(standing)), -area, plain, unlabelled, -given, alike))
     chosen = np.empty(len(standing), np.int64)
     begins = np.concatenate([[True], alike[order][1:] != alike[order][:-1]])[: len(order)]
     chosen[order] = order[np.maximum.accumulate(np.where(begins, np.arange(len(order)), 0))]
