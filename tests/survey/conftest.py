@@ -51,6 +51,7 @@ def planted_images() -> list[Image]:
             fate="rejected",
             reason="duplicate",
             detail=f"the same pixels as {stay[20].id}",
+            group=stay[20].id,
         )
         for number in range(14)
     ]

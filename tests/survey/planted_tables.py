@@ -74,7 +74,14 @@ def write_workspace(
     _write(workspace.manifest, MANIFEST, list(map(_manifest_row, range(len(stay)), stay)))
     for path, fate in ((workspace.rejected, "rejected"), (workspace.quarantined, "quarantined")):
         rows = [
-            {"id": image.id, "origin": image.id, "label": image.label, "reason": image.reason, "detail": image.detail}
+            {
+                "id": image.id,
+                "origin": image.id,
+                "label": image.label,
+                "reason": image.reason,
+                "detail": image.detail,
+                "group": image.group or image.id,
+            }
             for image in images
             if image.fate == fate
         ]

@@ -55,12 +55,12 @@ def test_a_group_on_two_sides_of_the_split_is_told(tmp_path: Path) -> None:
     assert not found.galleries[0].alert
 
 
-@pytest.mark.parametrize("name", ["a, but labelled b", "a as b", " a ", "a"])
-def test_the_twin_of_a_duplicate_is_found_whatever_its_name(name: str, tmp_path: Path) -> None:
-    detail = f"the same pixels as {name}, but labelled x and not y"
-    twin = replace(kept(5), id="twin", fate="rejected", reason="duplicate", detail=detail)
-    found = groups(Tables.read(write_workspace(tmp_path, [kept(0, id=name), twin, kept(1)], ())))
-    assert [[pick.id for pick in gallery.picks] for gallery in found.galleries] == [[name, "twin"]]
+def test_a_copy_whose_twin_went_too_is_with_what_is_left(tmp_path: Path) -> None:
+    small = replace(kept(5), fate="rejected", reason="near_duplicate", group="kept/000.png")
+    copy = replace(kept(6), fate="rejected", reason="duplicate", detail="the same pixels as kept/005.png")
+    copy = replace(copy, group="kept/000.png")
+    found = groups(Tables.read(write_workspace(tmp_path, [kept(0), small, copy, kept(1)], ())))
+    assert [[pick.id for pick in gallery.picks] for gallery in found.galleries] == [[kept(0).id, small.id, copy.id]]
 
 
 def test_the_farthest_and_the_least_likely_come_first(tables: Tables) -> None:

@@ -102,7 +102,7 @@ MANIFEST = _table(
 """One row an example, in the order of examples.npy.
 
 sha256 is of the decoded pixels, before formatting; width and height are the upright image's, mode is the file's;
-given_split is the source's own. Examples of one `group` (the id of its first member) are duplicates or near duplicates
+given_split is the source's own. Examples of one `group` (the id of its first member that is kept) are duplicates or near duplicates
 of each other. converted and findings are names of CONVERSIONS and of CHECKS, joined by spaces. brightness (mean),
 contrast (standard deviation) and entropy (bits) are of the grey levels, 0 to 255. deviations is the distance from the
 class in feature space, probability the out-of-fold one that the label is right, and suggestion the likeliest other
@@ -115,8 +115,10 @@ REJECTED = _table(
     label=_integer(0, nullable=True),
     reason=_text(pa.Check.isin((*FAULTS, *CHECKS))),
     detail=_text(),
+    group=_text(),
 )
-"""One row for each row of the source that is dropped; the quarantined ones have a table of the same columns."""
+"""One row for each row of the source that is dropped; the quarantined ones have a table of the same columns. `group` is
+the one of MANIFEST, also of what went because others of it stayed."""
 
 SPLIT = _table(id=_text(unique=True), split=_text(pa.Check.isin((*SPLITS, OVERLAP))))
 """One row an example, in the order of the manifest."""

@@ -46,7 +46,7 @@ def templates(package: str) -> Environment:
 
 def number(value: float) -> str:
     """Three significant digits, without an exponent where it is avoidable."""
-    return f"{value:.3g}" if abs(value) < 1000 else f"{value:.0f}"
+    return f"{value:.3g}" if abs(value) < 999.5 else f"{value:.0f}"
 
 
 def _data_address(image: bytes) -> Markup:

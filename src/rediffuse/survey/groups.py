@@ -60,7 +60,7 @@ def _chosen(names: list[str], differing: list[str]) -> list[str]:
     """The largest groups, some whose labels differ, and some others by hash, in the order of `names`."""
     third = GROUPS_SHOWN // 3
     by_hash = sorted(names, key=lambda name: (hashed_seed(0, f"survey/group/{name}"), name))
-    chosen = dict.fromkeys([*names[:third], *differing[:third], *by_hash][: len(names) + 2 * third])
+    chosen = dict.fromkeys([*names[:third], *differing[:third], *by_hash])
     picked = set(list(chosen)[:GROUPS_SHOWN])
     return [name for name in names if name in picked]
 
@@ -73,31 +73,13 @@ def _members(tables: Tables) -> pd.DataFrame:
     for fate, table in (("dropped", tables.rejected), ("quarantined", tables.quarantined)):
         twins = table[table["reason"].isin(_KINDS).to_numpy(dtype=bool)]
         if len(twins):
-            rows = _named(twins["detail"].tolist(), pd.Index(kept["id"]))
-            groups_of_theirs = kept["group"].iloc[rows[rows >= 0]].to_numpy()
-            parts.append(twins[rows >= 0].assign(group=groups_of_theirs, split=fate, row=-1)[[*columns, "row"]])
+            parts.append(twins.assign(split=fate, row=-1)[[*columns, "row"]])
     repeated = kept["group"].duplicated(keep=False).to_numpy(dtype=bool)
     for part in parts:
         repeated = repeated | kept["group"].isin(part["group"]).to_numpy(dtype=bool)
     ours = kept.loc[repeated, columns].assign(row=np.flatnonzero(repeated))
     together = pd.concat([ours, *parts], ignore_index=True)
     return together.assign(order=np.arange(len(together)))
-
-
-def _named(details: list[str], ids: pd.Index) -> np.ndarray:
-    """The rows whose ids are named by details such as `the same pixels as a.png, but labelled dog and not cat`.
-
-    Returns:
-        positions in `ids`, -1 where none is named.
-    """
-    names = [detail.partition(" as ")[2] for detail in details]
-    rows = ids.get_indexer(pd.Index(names, dtype=ids.dtype))
-    while unknown := [place for place, name in enumerate(names) if rows[place] < 0 and name]:
-        for place in unknown:
-            # An id may hold commas itself, so what follows it is taken off from the end.
-            names[place] = names[place][: max(names[place].rfind(", "), 0)]
-        rows[unknown] = ids.get_indexer(pd.Index([names[place] for place in unknown], dtype=ids.dtype))
-    return rows
 
 
 def _gallery(tables: Tables, members: pd.DataFrame, *, alert: bool) -> Gallery:

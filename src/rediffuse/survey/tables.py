@@ -19,7 +19,7 @@ _KEPT = (
     "id", "sha256", "width", "height", "label", "group", "converted", "findings", "brightness", "contrast", "entropy",
     "deviations", "probability", "suggestion",
 )  # fmt: skip
-_NOT_KEPT = ("id", "label", "reason", "detail")
+_NOT_KEPT = ("id", "label", "reason", "detail", "group")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -193,12 +193,15 @@ def _append(writer: ArrayWriter, part: Path) -> list[Array]:
 
 
 def _grouped(group: Array, kept: Array, hashes: Array) -> Array:
-    """The groups of all rows, where kept rows of equal hash are in one group."""
+    """The groups of all rows, where kept rows of equal hash are in one group; each is called by its first kept row."""
     places = np.arange(len(kept))
     # A group's first row may be gone: what is left of it is together all the same.
     firsts = np.concatenate([_first_of_equal(group[kept]), _first_of_equal(hashes)])
-    grouped = group.copy()
-    grouped[kept] = kept[components(len(kept), np.concatenate([places, places]), firsts)]
+    joined = kept[components(len(kept), np.concatenate([places, places]), firsts)]
+    # What isn't kept follows what is left of its group, where anything is.
+    leader = np.arange(len(group))
+    leader[group[kept]] = joined
+    grouped: Array = leader[group]
     return grouped
 
 

@@ -72,6 +72,7 @@ def _gone(verdicts: Verdicts, explanation: Explanation, positions: Array, texts:
         "label": texts["label"],
         "reason": [REASONS[reason] for reason in verdicts.reason[positions]],
         "detail": [explanation.of(position) for position in positions.tolist()],
+        "group": explanation.ids(verdicts.group[positions], positions, texts["id"]),
     }
 
 

@@ -122,6 +122,10 @@ def judge(rows: Rows, checks: ChecksParams) -> Verdicts:
     doubted = simple.label_suspect(probability, suggestion, checks.label_suspect.probability)
     judgement.find("label_suspect", standing[doubted])
 
+    # A copy that went before the groups were known is in the group of what it repeats.
+    judgement.group = judgement.group[
+        np.where(judgement.group == np.arange(len(rows)), judgement.twin, judgement.group)
+    ]
     return Verdicts(
         action=judgement.action,
         reason=judgement.reason,
