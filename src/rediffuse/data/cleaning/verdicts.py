@@ -123,9 +123,8 @@ def judge(rows: Rows, checks: ChecksParams) -> Verdicts:
     judgement.find("label_suspect", standing[doubted])
 
     # A copy that went before the groups were known is in the group of what it repeats.
-    judgement.group = judgement.group[
-        np.where(judgement.group == np.arange(len(rows)), judgement.twin, judgement.group)
-    ]
+    alone = judgement.group == np.arange(len(rows))
+    judgement.group = judgement.group[np.where(alone, judgement.twin, judgement.group)]
     return Verdicts(
         action=judgement.action,
         reason=judgement.reason,
