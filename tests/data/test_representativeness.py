@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from scipy.stats import ks_2samp
 
-from rediffuse.data.representativeness import compare, enforce, measure
+from rediffuse.data.representativeness import _pixels, compare, enforce, measure
 from rediffuse.data.splitting import PLACES, assign
 from rediffuse.errors import UserError
 from tests.data.manifests import manifest
@@ -120,6 +120,41 @@ def test_the_distance_of_brightness_is_scipys_over_all_images_and_not_over_a_sam
     expected = ks_2samp(values[places == 0], values[places == 2]).statistic
     found = compare(table, places, images, method="stratified", seed=0)["test"]["ks"]["brightness"]
     assert found == pytest.approx(expected, abs=1e-12)
+
+
+def test_copies_make_no_interval_narrower_and_are_not_learned_and_scored_at_once() -> None:
+    # Forty images, twenty near copies of each: counted by the row, two of three intervals miss one half; dealt out one
+    # by one, the copies would be told by heart.
+    inside, widths = 0, []
+    for seed in range(12):
+        table, images = pictures(60, seed)
+        draw = np.random.default_rng(seed)
+        copies = np.repeat(images, 20, axis=0).astype(int) + draw.integers(-2, 3, (1200, 1, 12, 12))
+        table = table.loc[table.index.repeat(20)].reset_index(drop=True)
+        table = table.assign(id=[f"copy-{i}" for i in range(1200)])
+        places = np.repeat(np.arange(60) % 3, 20)
+        found = compare(table, places, copies.clip(0, 255).astype(np.uint8), method="hash", seed=seed)
+        for part in ("val", "test"):
+            inside += found[part]["auc"]["low"] <= 0.5 <= found[part]["auc"]["high"]
+            widths.append(found[part]["auc"]["high"] - found[part]["auc"]["low"])
+    assert inside >= 22
+    assert min(widths) > 0.2
+
+
+def test_large_images_are_read_in_small_blocks() -> None:
+    largest: list[int] = []
+
+    class Weighed(np.ndarray):
+        def __getitem__(self, key: Any) -> Any:
+            read = np.asarray(super().__getitem__(key))
+            largest.append(read.nbytes)
+            return read
+
+    images = np.broadcast_to(np.arange(40, dtype=np.uint8)[:, None, None, None], (40, 3, 1024, 1024)).view(Weighed)
+    pixels = _pixels(images, np.arange(40)[::-1])
+    assert max(largest) <= 2**24
+    assert len(largest) == 8
+    assert pixels[:, 0].tolist() == pytest.approx([i / 255 for i in range(39, -1, -1)])
 
 
 def test_no_number_depends_on_the_order_of_the_rows_and_the_sample_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:

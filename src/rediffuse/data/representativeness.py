@@ -1,7 +1,8 @@
 """What a split is worth: its counts, and whether validation and test show what train shows.
 
 Only measured, unless a limit is set. The samples for the classifier and for the Fréchet distance are chosen by a hash
-of the ids and kept in its order, so that nothing depends on the order of the rows.
+of the ids and kept in its order, so that nothing depends on the order of the rows. They hold one image of each group:
+twenty copies tell no more than one, and an interval that counts them all is too narrow.
 """
 
 from collections.abc import Sequence
@@ -21,7 +22,7 @@ from rediffuse.seeds import hashed_seed
 Integers = NDArray[np.int64]
 
 _SAMPLE = 2000
-_BLOCK = 256
+_BLOCK_BYTES = 2**24
 _KS_COLUMNS = ("brightness", "entropy")
 _GREY_COLUMNS = ("brightness", "contrast", "entropy")
 
@@ -87,7 +88,7 @@ def compare(
     Args:
         manifest: the columns id, group, label, given_split, brightness, contrast and entropy; N rows.
         places: of each row, (N,).
-        images: (N, C, H, W), a memory map will do: at most 2,000 of a split are read.
+        images: (N, C, H, W), a memory map will do: at most 2,000 of a split are read, 16 MiB at a time.
         method: `split.method`.
         seed: the experiment's.
 
@@ -98,15 +99,15 @@ def compare(
         where there are too few images; fd_floor, the Fréchet distance from train in the same features, beside
         fd_train_halves, the one within train at the same size; both None below two images.
     """
+    groups = pd.factorize(manifest["group"])[0].astype(np.int64)
     rows = np.concatenate(
-        [_sample(manifest["id"], np.flatnonzero(places == part), seed) for part in (TRAIN, VAL, TEST)]
+        [_sample(manifest["id"], groups, np.flatnonzero(places == part), seed) for part in (TRAIN, VAL, TEST)]
     )
     with threadpool_limits(1):
         # One thread: with more, sums are taken in another order.
         points = principal_components(_pixels(images, rows))
         grey = manifest[list(_GREY_COLUMNS)].to_numpy(np.float64)[rows]
         features = np.hstack([points, grey])
-        groups = pd.factorize(manifest["group"].iloc[rows])[0].astype(np.int64)
         labels = manifest["label"].iloc[rows].fillna(-1).to_numpy(np.int64)
         given = given_places(manifest)
         compared = {}
@@ -114,7 +115,7 @@ def compare(
             both = (places[rows] == TRAIN) | (places[rows] == part)
             second = places[rows[both]] == part
             by_class = method == "stratified" and not (given == part).any()
-            auc = classifier_auc(features[both], second, groups[both], labels[both] * by_class)
+            auc = classifier_auc(features[both], second, labels[both] * by_class)
             draw = np.random.default_rng(hashed_seed(seed, f"split/halves/{PLACES[part]}"))
             distances = frechet_floor(points[places[rows] == TRAIN], points[places[rows] == part], draw)
             between, within = distances or (None, None)
@@ -136,15 +137,18 @@ def _kolmogorov_smirnov(manifest: pd.DataFrame, places: Integers, part: int) -> 
     return {"ks": distances, "ks_p": probabilities}
 
 
-def _sample(ids: "pd.Series[str]", rows: Integers, seed: int) -> Integers:
-    """At most 2,000 of `rows`, in the order of a hash of their ids."""
-    return rows[np.argsort(hashes(ids.array[rows], seed, "split/sample"), kind="stable")[:_SAMPLE]]
+def _sample(ids: "pd.Series[str]", groups: Integers, rows: Integers, seed: int) -> Integers:
+    """At most 2,000 of `rows`, in the order of a hash of their ids: the first of each group."""
+    hashed = rows[np.argsort(hashes(ids.array[rows], seed, "split/sample"), kind="stable")]
+    firsts = np.unique(groups[hashed], return_index=True)[1]
+    return hashed[np.sort(firsts)[:_SAMPLE]]
 
 
 def _pixels(images: NDArray[np.uint8], rows: Integers) -> NDArray[np.float64]:
     """The box-averaged images of `rows`; read in the order of the file, a block at a time."""
     order = np.argsort(rows, kind="stable")
-    blocks = [box_averaged(images[rows[order[i : i + _BLOCK]]]) for i in range(0, len(rows), _BLOCK)]
+    block = max(_BLOCK_BYTES * len(images) // images.nbytes, 1)
+    blocks = [box_averaged(images[rows[order[i : i + block]]]) for i in range(0, len(rows), block)]
     pixels = np.concatenate(blocks)
     pixels[order] = pixels.copy()
     return pixels

@@ -6,14 +6,16 @@ uses, so that a copy of a test image is never trained on and the test set is the
 the source does not give is cut from what it gives as train, or does not place.
 
 Two ways to cut, both blind to the order of the rows:
-- stratified: groups take their turns in the order of a hash of (seed, group) and fill each class's quotas. The shares
-  are exact, but more data may move any image.
+- stratified: groups take their turns in the order of the least hash of (seed, id) among their members and fill each
+  class's quotas. The shares are exact, but more data may move any image.
 - hash: u is a hash of (seed, sha256 of an image's pixels) in [0, 1), and a group's is its members' least. Test is
   u < test_share, val the next val_share, train the rest (where the source gives one of them, the other's stretch begins
   at 0). More data can only lower a group's u: a test image stays one, also under another name, when its group gains
   members or when two groups become one. A val image may become test, a train image either; and where the source comes
-  to give a copy of an image as val or test, nothing uses that image any more. Shares are approximate, and a group of k
-  images is in test with probability 1 - (1 - test_share)^k.
+  to give a copy of an image as val or test, nothing uses that image any more. All this holds only while the group loses
+  no member. Where the one with the least hash goes, the others' u is higher and they may leave test for val or train:
+  a new, larger copy may take its place (near_duplicate: drop), or a check whose verdict depends on the other data may
+  take it out. Shares are approximate, and a group of k images is in test with probability 1 - (1 - test_share)^k.
 """
 
 from collections.abc import Mapping, Sequence
@@ -50,7 +52,7 @@ def assign(
     """The place of each of N examples, (N,): positions in PLACES.
 
     Args:
-        manifest: the columns group, label, given_split and, for the hash, sha256; N rows.
+        manifest: the columns id (sha256 for the hash), group, label and given_split; N rows.
         classes: class names, position = label.
         method: how the parts are cut that the source does not give.
         val_share: of the images that it does not give as test, above 0, at most 0.4; unused where it gives val.
@@ -73,9 +75,10 @@ def assign(
     free = np.flatnonzero(protection[codes] == TRAIN)
     if method == "hash":
         lowest = _lowest(hashes(manifest["sha256"].array[free], seed), codes[free], len(groups))
-        places[free] = _below(lowest[codes[free]], shares)
+        places[free] = _below(lowest[codes[free]] / 2**63, shares)
     else:
-        places[free] = stratify(_turns(groups.array, codes[free], seed), labels[free], shares, TRAIN)
+        turns = _turns(hashes(manifest["id"].array[free], seed), codes[free])
+        places[free] = stratify(turns, labels[free], shares, TRAIN)
     _check_given(places, given)
     _check_classes(places, labels, codes, classes, (TRAIN, *shares), method)
     return places
@@ -95,18 +98,21 @@ def hashes(names: ExtensionArray, seed: int, stream: str = "split") -> Integers:
     return np.fromiter(numbers, np.int64, len(names))
 
 
-def _turns(groups: ExtensionArray, codes: Integers, seed: int) -> Integers:
-    """The turn of each row's group, (N,), among the groups that `codes` holds: the order of their hashes."""
+def _turns(numbers: Integers, codes: Integers) -> Integers:
+    """The turn of each row's group, (N,), among the groups that `codes` holds: the order of their least hashes.
+
+    A group's name is no part of it: that is its first member's, and another in another order of the rows.
+    """
     present, dense = np.unique(codes, return_inverse=True)
     turns = np.empty(len(present), np.int64)
-    turns[np.argsort(hashes(groups[present], seed), kind="stable")] = np.arange(len(present))
+    turns[np.argsort(_lowest(numbers, dense, len(present)), kind="stable")] = np.arange(len(present))
     return turns[dense]
 
 
-def _lowest(numbers: Integers, codes: Integers, groups: int) -> NDArray[np.float64]:
-    """The least hash among each group's members, as a number in [0, 1); 1 for a group that `codes` does not hold."""
-    lowest = np.ones(groups)
-    np.minimum.at(lowest, codes, numbers / 2**63)
+def _lowest(numbers: Integers, codes: Integers, groups: int) -> Integers:
+    """The least hash among each group's members, (groups,); the greatest integer where `codes` does not hold it."""
+    lowest = np.full(groups, np.iinfo(np.int64).max)
+    np.minimum.at(lowest, codes, numbers)
     return lowest
 
 

@@ -1,7 +1,8 @@
 """A cut in which every class has its share: each class has a quota in each part, and groups fill the quotas in turn.
 
 A quota is the class's share, rounded so that the parts' totals are right too. A group goes into a part when the quotas
-of all its members' classes have room. Where a group is one image, each part holds its quota exactly.
+of all its members' classes have room, and when it leaves a group of each class to each part that is still to be filled.
+Where a group is one image, each part holds its quota exactly.
 """
 
 from collections.abc import Mapping, Sequence
@@ -31,8 +32,9 @@ def stratify(turns: Integers, labels: Integers, shares: Mapping[int, float], res
     needed = [label >= 0 or len(names) == 1 for label in names.tolist()]
     parts = np.full(len(groups.sizes), rest)
     free = np.ones(len(groups.sizes), bool)
-    for part, quota in zip(shares, _quotas(np.bincount(kinds).tolist(), needed, list(shares.values())), strict=True):
-        chosen = _fill(groups, free, quota, needed)
+    quotas = _quotas(np.bincount(kinds).tolist(), needed, list(shares.values()))
+    for done, (part, quota) in enumerate(zip(shares, quotas, strict=True)):
+        chosen = _fill(groups, free, quota, needed, to_come=len(shares) - done)
         parts[chosen] = part
         free[chosen] = False
     return parts[turns]
@@ -43,6 +45,7 @@ class _Groups:
     """Groups in their turn; the cells `first[i]` to `first[i + 1]` tell how many images of which class group i has."""
 
     first: Integers
+    owners: Integers
     kinds: Integers
     counts: Integers
     sizes: Integers
@@ -52,11 +55,12 @@ class _Groups:
         cells, counts = np.unique(turns * classes + kinds, return_counts=True)
         sizes = np.bincount(turns)
         first = np.searchsorted(cells, np.arange(len(sizes) + 1) * classes)
-        return cls(first, cells % classes, counts, sizes)
+        return cls(first, cells // classes, cells % classes, counts, sizes)
 
     def holding(self, kind: int) -> Integers:
         """The groups with an image of a class, in their turn."""
-        return np.searchsorted(self.first, np.flatnonzero(self.kinds == kind), side="right") - 1
+        owners: Integers = self.owners[self.kinds == kind]
+        return owners
 
 
 def _quotas(totals: Sequence[int], needed: Sequence[bool], shares: Sequence[float]) -> list[list[int]]:
@@ -86,9 +90,16 @@ def _largest_remainder(totals: Sequence[int], share: float) -> list[int]:
     return rounded
 
 
-def _fill(groups: _Groups, free: NDArray[np.bool_], quota: Sequence[int], needed: Sequence[bool]) -> list[int]:
-    """The groups that go into a part: the `free` ones in their turn, while its quotas have room."""
+def _fill(
+    groups: _Groups, free: NDArray[np.bool_], quota: Sequence[int], needed: Sequence[bool], *, to_come: int
+) -> list[int]:
+    """The groups that go into a part: the `free` ones in their turn, while its quotas have room.
+
+    Of each class that is needed, `to_come` groups stay free: one for each later part and one for the rest.
+    """
     room, vacant = list(quota), sum(count for count in quota if count > 0)
+    left = np.bincount(groups.kinds[free[groups.owners]], minlength=len(quota)).tolist()
+    spare = [count - to_come if required else count for count, required in zip(left, needed, strict=True)]
     # Memory views: one number at a time they are faster than arrays, and they copy nothing, as lists would.
     first, kinds, counts = groups.first.data, groups.kinds.data, groups.counts.data
     chosen = []
@@ -97,18 +108,23 @@ def _fill(groups: _Groups, free: NDArray[np.bool_], quota: Sequence[int], needed
         chosen.append(group)
         for cell in range(first[group], first[group + 1]):
             room[kinds[cell]] -= counts[cell]
+            spare[kinds[cell]] -= 1
         return int(groups.sizes[group])
 
+    def is_spare(group: int) -> bool:
+        return all(spare[kinds[cell]] > 0 for cell in range(first[group], first[group + 1]))
+
     for group in np.flatnonzero(free).data:
-        if all(room[kinds[cell]] >= counts[cell] for cell in range(first[group], first[group + 1])):
+        if all(room[kinds[cell]] >= counts[cell] for cell in range(first[group], first[group + 1])) and is_spare(group):
             vacant -= take(group)
             if not vacant:
                 break
     for kind, required in enumerate(needed):
         if required and room[kind] == quota[kind]:
-            # Every group of the class is larger than its quota. Too much is better than a part without the class.
+            # Each group of the class is larger than its quota, or may not be spared by another class. Too much is
+            # better than a part without the class.
             holding = np.setdiff1d(groups.holding(kind), chosen)
-            candidates = holding[free[holding]]
-            if len(candidates):
-                take(int(candidates[np.argmin(groups.sizes[candidates])]))
+            candidates = holding[free[holding]].tolist()
+            if candidates:
+                take(min(candidates, key=lambda group: (not is_spare(group), groups.sizes[group])))
     return chosen

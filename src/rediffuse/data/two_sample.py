@@ -28,7 +28,7 @@ Integers = NDArray[np.int64]
 _SIDE = 16
 _COMPONENTS = 32
 _FOLDS = 5
-_LEAST_GROUPS = 2 * _FOLDS
+_LEAST = 2 * _FOLDS
 _HALVINGS = 10
 _NORMAL_975 = 1.959964
 _DEPENDENCE = 2  # of the folds: see above
@@ -65,20 +65,19 @@ def principal_components(points: Matrix) -> Matrix:
     return components
 
 
-def classifier_auc(features: Matrix, second: NDArray[np.bool_], groups: Integers, strata: Integers) -> Auc | None:
+def classifier_auc(features: Matrix, second: NDArray[np.bool_], strata: Integers) -> Auc | None:
     """How well a classifier tells a second set from a first, on images that it was not trained on.
 
     Args:
-        features: (N, d).
+        features: (N, d). The interval takes the rows for independent draws: no two may be copies of one image.
         second: which rows belong to the second set, (N,).
-        groups: duplicate group of each, (N,); none is in both sets, and none is trained on and scored at once.
         strata: of each, (N,): what the sets hold equal shares of by construction, so that the folds must too. Else a
             fold with more of a class in one set leaves fewer to the others, and the AUC of equal sets falls below 0.5.
 
     Returns:
-        None where a set has fewer than 10 groups.
+        None where a set has fewer than 10 images.
     """
-    folds = _folds(second, groups, strata)
+    folds = _folds(second, strata)
     if folds is None:
         return None
     scores = np.empty(len(second))
@@ -90,14 +89,12 @@ def classifier_auc(features: Matrix, second: NDArray[np.bool_], groups: Integers
     return _interval(scores, second, folds)
 
 
-def _folds(second: NDArray[np.bool_], groups: Integers, strata: Integers) -> Integers | None:
-    """The fold of each row: groups are dealt out in the order of set, stratum and row."""
-    _, first, codes = np.unique(groups, return_index=True, return_inverse=True)
-    if min(second[first].sum(), (~second[first]).sum()) < _LEAST_GROUPS:
+def _folds(second: NDArray[np.bool_], strata: Integers) -> Integers | None:
+    """The fold of each row: dealt out in the order of set, stratum and row."""
+    if min(second.sum(), (~second).sum()) < _LEAST:
         return None
-    dealt = np.empty(len(first), np.int64)
-    dealt[np.lexsort((first, strata[first], second[first]))] = np.arange(len(first)) % _FOLDS
-    folds: Integers = dealt[codes]
+    folds = np.empty(len(second), np.int64)
+    folds[np.lexsort((strata, second))] = np.arange(len(second)) % _FOLDS
     return folds
 
 
