@@ -104,6 +104,16 @@ def test_a_test_set_is_never_dropped_in_silence(tmp_path: Path, labels: str, nam
     assert expected in message
 
 
+@pytest.mark.parametrize("labels", ["folders", "none"])
+def test_a_part_that_leads_out_of_the_folder_is_missed(tmp_path: Path, labels: str) -> None:
+    image_file(tmp_path / "raw" / "train" / "cat" / "1.png", 0)
+    image_file(tmp_path / "elsewhere" / "cat" / "2.png", 1)
+    (tmp_path / "raw" / "test").symlink_to(tmp_path / "elsewhere")
+    assert refusal("folder", tmp_path / "raw", folder__labels=labels) == (
+        f"{tmp_path / 'raw'}: test, which should be a part beside train/, is a link out of the folder"
+    )
+
+
 @pytest.mark.parametrize(
     ("labels", "names"),
     [("folders", ["Train/cat/1.png", "TEST/cat/1.png"]), ("none", ["train/1.png", "test/1.png"])],

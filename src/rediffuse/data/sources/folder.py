@@ -121,8 +121,13 @@ def _parts(top: Entry, classes: Sequence[str] | None = None, *, labelled: bool) 
     deep = any(entry.is_folder for _, folder in named for entry in tree.inside(folder))
     if not named or (classes and {_name(folder) for _, folder in named} <= set(classes)):
         return [(None, top)], []
+    if len(named) == 1 and (beside or (labelled and not deep)):
+        return [(None, top)], []
+    lost = next((entry for entry in faults if part_called(entry.id)), None)
+    if lost:
+        raise UserError(f"{top.path}: {lost.id}, which should be a part beside {named[0][1].id}, is {lost.fault}")
     if len(named) == 1:
-        return ([(None, top)], []) if beside or (labelled and not deep) else ([(None, named[0][1])], faults)
+        return [(None, named[0][1])], faults
     called = [folder.id for _, folder in named]
     listed = f"{top.path}: {', '.join(called[:-1])} and {called[-1]}"
     otherwise = "; if they are classes, list them in prepare.classes" if labelled else ""
