@@ -1,5 +1,6 @@
 """check: refuse what can't work before DVC takes the outs of an earlier run away to make room for new ones."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -37,20 +38,40 @@ def _check_source(section: PrepareParams, path: Path) -> None:
     """See that the source has something to read."""
     if section.source == "digits":
         return
-    if section.source == "torchvision" and section.torchvision.download:
-        # What is fetched goes there, and DVC looks for it before the stage prepare runs.
-        path.mkdir(parents=True, exist_ok=True)
-    one_file = section.source in ("parquet", "webdataset") and path.is_file()
-    if not path.is_dir() and not one_file:
+    if section.source == "torchvision":
+        from rediffuse.data.sources.torchvision_set import check_name
+
+        check_name(section.torchvision.name)
+        if section.torchvision.download:
+            _make(section, path)
+    # Not Path.is_dir, which raises for a name that is too long.
+    one_file = section.source in ("parquet", "webdataset") and os.path.isfile(path)  # noqa: PTH113
+    if not os.path.isdir(path) and not one_file:  # noqa: PTH112
         kind = "folder or file" if section.source in ("parquet", "webdataset") else "folder"
         raise UserError(
             f"params.yaml: prepare.path is {section.path}, but there is no such {kind}; "
             f"prepare.source {section.source} reads its files there"
         )
-    if section.source == "folder" and section.folder.labels == "table" and not (path / section.folder.table).is_file():
+    if section.source == "folder" and section.folder.labels == "table":
+        from rediffuse.data.sources.table import check_suffix
+
+        table = path / section.folder.table
+        check_suffix(table)
+        if not os.path.isfile(table):  # noqa: PTH113
+            raise UserError(
+                f"params.yaml: prepare.folder.table is {section.folder.table}, "
+                f"but there is no such file in {section.path}"
+            )
+
+
+def _make(section: PrepareParams, path: Path) -> None:
+    """Make the folder for what is fetched: DVC looks for it before the stage prepare runs."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
         raise UserError(
-            f"params.yaml: prepare.folder.table is {section.folder.table}, but there is no such file in {section.path}"
-        )
+            f"params.yaml: prepare.path is {section.path}, but that folder can't be made: {error.strerror}"
+        ) from None
 
 
 if __name__ == "__main__":

@@ -163,6 +163,14 @@ def test_a_source_that_fails_half_way_leaves_the_earlier_shards(raw: Path, tmp_p
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["out", "raw"]
 
 
+def test_what_a_killed_run_left_is_removed_and_nothing_else(raw: Path, tmp_path: Path) -> None:
+    for name in (".17.new.out", ".18.old.out", ".17.new.outer", "x.17.new.out"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "shard-00000.parquet").write_bytes(b"half")
+    write_shards(opened("folder", raw), tmp_path / "out", shard_rows=3)
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == [".17.new.outer", "out", "raw", "x.17.new.out"]
+
+
 def test_a_source_without_rows_is_refused(tmp_path: Path) -> None:
     (tmp_path / "raw" / "cat").mkdir(parents=True)
     with pytest.raises(UserError, match="folder holds no images at all"):

@@ -1,5 +1,6 @@
 """Digits and IDX files, and what all sources share: names, classes, and the same rows for the same data."""
 
+import gzip
 from pathlib import Path
 
 import numpy as np
@@ -93,6 +94,7 @@ def test_names_are_escaped_to_one_printable_line(name: str, expected: str) -> No
 def test_the_part_of_a_file_is_in_its_name_else_in_its_folders() -> None:
     names = ["data/train-00000-of-00002.parquet", "test/0.parquet", "my_validation.parquet", "train/dev-1.parquet"]
     assert parts_of(names, "raw") == ["train", "test", "val", "val"]
+    assert parts_of(["Train-0.parquet", "TEST/0.parquet"], "raw") == ["train", "test"]
     assert parts_of(["train-0.tar", "train-1.tar"], "raw") == [None, None]
     assert parts_of(["a.tar", "constrained.tar"], "raw") == [None, None]
     with pytest.raises(UserError, match=r"^raw: extra\.tar names no part .+, but train\.tar does"):
@@ -186,6 +188,8 @@ def test_idx_refuses_pairs_that_do_not_match(tmp_path: Path) -> None:
         (idx_bytes(IMAGES)[:-1], "holds 119 values, but its header says 6×5×4 = 120"),
         (idx_bytes(IMAGES) + b"x", "holds 121 values"),
         (idx_bytes(IMAGES[:, :0]), "0×4 pixels"),
+        # The dimensions as a little-endian machine writes them.
+        (b"\0\0\x08\x03" + np.array([6, 5, 4], "<u4").tobytes() + bytes(120), "holds 120 values, but its header says"),
     ],
 )
 def test_idx_refuses_a_broken_file(tmp_path: Path, content: bytes, expected: str) -> None:
@@ -194,6 +198,14 @@ def test_idx_refuses_a_broken_file(tmp_path: Path, content: bytes, expected: str
     message = refusal("idx", tmp_path)
     assert "train-images-idx3-ubyte" in message
     assert expected in message
+
+
+def test_idx_refuses_images_in_a_gzip_file_that_no_memory_holds(tmp_path: Path) -> None:
+    idx_pair(tmp_path, "train-", IMAGES, [0] * 6, zipped=True)
+    header = b"\0\0\x08\x03" + np.array([6, 5, 4], "<u4").tobytes()
+    (tmp_path / "train-images-idx3-ubyte.gz").write_bytes(gzip.compress(header + bytes(120)))
+    message = refusal("idx", tmp_path)
+    assert "train-images-idx3-ubyte.gz: its header says images of 83886080×67108864 pixels; 1 GiB is allowed" in message
 
 
 def test_idx_refuses_a_gzip_file_that_is_cut_off(tmp_path: Path) -> None:

@@ -30,8 +30,8 @@ def test_parquet_reads_plain_bytes_with_texts_captions_and_a_split(tmp_path: Pat
         tmp_path / "one.parquet",
         png=PICTURES,
         kind=["dog", None, " cat", ""],
-        text=["a dog", None, "", "nothing"],
-        part=["train", "validation", "test", None],
+        text=["a dog", None, "  ", " nothing"],
+        part=["train ", "validation", "Test", None],
     )
     source = opened(
         "parquet", file, columns__image="png", columns__label="kind", columns__caption="text", columns__split="part"
@@ -70,6 +70,41 @@ def test_parquet_takes_names_from_the_metadata_and_their_order_from_classes(tmp_
     assert "x.parquet: row 3: the label 'crane (0)' is none of the classes; prepare.classes allows ant" in message
 
 
+@pytest.mark.parametrize("classes", [None, ["a", "b"]])
+def test_parquet_takes_the_number_of_a_withheld_label_for_none(tmp_path: Path, classes: list[str] | None) -> None:
+    source = opened("parquet", write(tmp_path / "x.parquet", image=PICTURES, label=[1, -1, 0, -1]), classes=classes)
+    assert source.classes == tuple(classes or ("0", "1"))
+    assert [row.label for row in source] == [1, None, 0, None]
+
+
+def test_parquet_takes_the_part_of_the_file_where_the_column_is_empty_and_keeps_the_order(tmp_path: Path) -> None:
+    for name, parts in (("test", ["test", None]), ("train", [None, "val"])):
+        write(tmp_path / f"{name}.parquet", image=PICTURES[:2], label=[0, 1], part=pa.array(parts, pa.string()))
+    source = opened("parquet", tmp_path, columns__split="part")
+    assert [row.split for row in source] == ["train", "val", "test", "test"]
+
+
+@pytest.mark.parametrize(("groups", "most"), [(80, 1 << 20), (1, 7 << 20)])
+def test_parquet_holds_little_of_a_file_in_memory(tmp_path: Path, groups: int, most: int) -> None:
+    rng = np.random.default_rng(0)
+    with pq.ParquetWriter(tmp_path / "x.parquet", pa.schema([("image", pa.binary())])) as writer:
+        for _ in range(groups):
+            writer.write_table(pa.table({"image": [rng.bytes(1 << 11) for _ in range(5120 // groups)]}))
+    source = opened("parquet", tmp_path, columns__label=None)
+    before = pa.total_allocated_bytes()
+    held = [pa.total_allocated_bytes() - before for _ in source]
+    assert len(held) == 5120
+    # Of 10 MiB.
+    assert max(held) < most
+
+
+@pytest.mark.parametrize("column", ["label", "text"])
+def test_parquet_refuses_a_text_that_is_no_utf8(tmp_path: Path, column: str) -> None:
+    broken = pa.Array.from_buffers(pa.string(), 4, pa.array([b"a", b"\xff", b"c", b"d"], pa.binary()).buffers())
+    write(tmp_path / "x.parquet", **{"image": PICTURES, "label": ["a"] * 4, "text": ["a"] * 4, column: broken})
+    assert "x.parquet is damaged: " in refusal("parquet", tmp_path, columns__caption="text")
+
+
 def test_parquet_reads_what_prepare_wrote(tmp_path: Path) -> None:
     for i in range(12):
         image_file(tmp_path / "raw" / ("train" if i < 8 else "test") / ("dog" if i % 2 else "cat") / f"{i}.png", i)
@@ -94,6 +129,7 @@ def test_parquet_and_tars_are_chosen_by_a_glob_and_given_in_the_order_train_val_
         ("data/test-00000-of-00001.parquet#0", "test"),
     ]
     assert {row.split for row in opened("parquet", tmp_path, files="**/{train,test}-?????-*")} == {"train", "test"}
+    assert {row.split for row in opened("parquet", tmp_path, files="data/{train-*,te?t-*}")} == {"train", "test"}
     assert "matches prepare.files ('*.parquet')" in refusal("parquet", tmp_path, files="*.parquet")
 
 
@@ -135,7 +171,7 @@ def test_tars_give_labels_captions_and_parts_of_their_samples(tmp_path: Path, na
         tmp_path / name,
         {
             "x/1.png": PICTURES[0],
-            "x/1.cls": b"10\n",
+            "x/1.CLS": b"10\n",
             "x/1.txt": "ein Hund, groß".encode(),
             "x/1.depth.npy": b"not looked at",
             "2.json": json.dumps({"label": 9, "text": "a cat", "part": "test"}).encode(),
@@ -175,13 +211,17 @@ def test_tars_name_a_mistake_by_file_and_sample(tmp_path: Path, members: dict[st
 
 @pytest.mark.parametrize("name", ["a.tar", "a.tar.gz"])
 @pytest.mark.parametrize("kept", [0.8, 0.5, 0.3])
-def test_a_tar_that_is_cut_off_is_no_shorter_tar(tmp_path: Path, name: str, kept: float) -> None:
+@pytest.mark.parametrize("odd", [0, 700])
+@pytest.mark.parametrize("classes", [None, ["a"]])
+def test_a_tar_that_is_cut_off_is_no_shorter_tar(
+    tmp_path: Path, name: str, kept: float, odd: int, classes: list[str] | None
+) -> None:
     rng = np.random.default_rng(0)
     file = tar_file(tmp_path / name, {f"{i}.png": rng.bytes(900) for i in range(40)})
     end = int(file.stat().st_size * kept)
     # Between two files of a plain tar, where nothing but the missing mark tells.
-    file.write_bytes(file.read_bytes()[: end // 1536 * 1536 if name == "a.tar" else end])
-    assert f"{name} is" in refusal("webdataset", tmp_path)
+    file.write_bytes(file.read_bytes()[: end // 1536 * 1536 + odd if name == "a.tar" else end + odd])
+    assert f"{name} is" in refusal("webdataset", tmp_path, classes=classes)
 
 
 def test_two_tars_in_one_are_no_single_tar(tmp_path: Path) -> None:

@@ -70,12 +70,68 @@ def test_a_part_alone_is_the_whole_and_no_class(tmp_path: Path) -> None:
     assert [(row.id, row.split) for row in source] == [("train/cat/a.png", None)]
 
 
-def test_folder_takes_classes_that_are_called_train_and_test(tmp_path: Path) -> None:
-    image_file(tmp_path / "train" / "a.png", 0)
-    image_file(tmp_path / "test" / "a.png", 1)
-    source = opened("folder", tmp_path)
-    assert source.classes == ("test", "train")
-    assert [row.split for row in source] == [None, None]
+def test_folder_takes_classes_that_are_called_train_and_test_where_they_are_listed(tmp_path: Path) -> None:
+    for seed, name in enumerate(("train/a.png", "test/a.png", "bus/deep/a.png")):
+        image_file(tmp_path / name, seed)
+    assert refusal("folder", tmp_path) == (
+        f"{tmp_path}: train/ and test/ are parts, but bus/ lies beside them; move it away; "
+        "if they are classes, list them in prepare.classes"
+    )
+    source = opened("folder", tmp_path, classes=["train", "test", "bus"])
+    assert [(row.label, row.split) for row in source] == [(2, None), (1, None), (0, None)]
+
+
+@pytest.mark.parametrize(
+    ("labels", "names", "expected"),
+    [
+        ("folders", ["train/1.png", "test/2.png"], "train/ and test/ are parts, but hold no class folders"),
+        ("folders", ["Train/a/1.png", "Test/a/2.png", "x.png"], "Train/ and Test/ are parts, but x.png lies beside"),
+        (
+            "folders",
+            ["train/a/1.png", "val/a/2.png", "validation/a/3.png"],
+            "train/, val/ and validation/ are parts, but",
+        ),
+        ("none", ["train/a/1.png", "test/a/2.png", "preview.png"], "are parts, but preview.png lies beside them"),
+        ("none", ["train/1.png", "test/2.png", "more/3.png"], "are parts, but more/ lies beside them; move it away"),
+        ("none", ["test/1.png", "Test/2.png"], "are parts, but two of them are the same one; keep one folder a part"),
+    ],
+)
+def test_a_test_set_is_never_dropped_in_silence(tmp_path: Path, labels: str, names: list[str], expected: str) -> None:
+    for seed, name in enumerate(names):
+        image_file(tmp_path / name, seed)
+    message = refusal("folder", tmp_path, folder__labels=labels)
+    assert message.startswith(f"{tmp_path}: ")
+    assert expected in message
+
+
+@pytest.mark.parametrize("labels", ["folders", "none"])
+def test_a_part_that_leads_out_of_the_folder_is_missed(tmp_path: Path, labels: str) -> None:
+    image_file(tmp_path / "raw" / "train" / "cat" / "1.png", 0)
+    image_file(tmp_path / "elsewhere" / "cat" / "2.png", 1)
+    (tmp_path / "raw" / "test").symlink_to(tmp_path / "elsewhere")
+    assert refusal("folder", tmp_path / "raw", folder__labels=labels) == (
+        f"{tmp_path / 'raw'}: test, which should be a part beside train/, is a link out of the folder"
+    )
+
+
+@pytest.mark.parametrize(
+    ("labels", "names"),
+    [("folders", ["Train/cat/1.png", "TEST/cat/1.png"]), ("none", ["train/1.png", "test/1.png"])],
+)
+def test_parts_are_found_in_any_case_flat_or_deep_whatever_macos_and_broken_links_lie_beside(
+    tmp_path: Path, labels: str, names: list[str]
+) -> None:
+    for seed, name in enumerate((*names, "__MACOSX/x/1.png")):
+        image_file(tmp_path / name, seed)
+    (tmp_path / "README.md").write_text("not looked at")
+    (tmp_path / "gone").symlink_to("nowhere")
+    source = opened("folder", tmp_path, folder__labels=labels)
+    assert source.classes == (("cat",) if labels == "folders" else ())
+    assert [(row.id, row.split, row.fault) for row in source] == [
+        (names[0], "train", ""),
+        (names[1], "test", ""),
+        ("gone", None, "a link to nothing"),
+    ]
 
 
 def test_classes_fix_the_order_and_refuse_another_folder(tmp_path: Path) -> None:

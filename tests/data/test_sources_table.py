@@ -5,6 +5,8 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from tests.data.planted import image_file, opened, refusal
@@ -71,6 +73,19 @@ def test_files_are_named_from_the_tables_folder(raw: Path) -> None:
     ]
 
 
+def test_spaces_are_no_caption_and_no_part_of_a_label_or_a_part(raw: Path) -> None:
+    (raw / "metadata.csv").write_text("file_name,label,text,split\na.png, cat ,   ,train \nb.png,cat, a cat , Test\n")
+    assert rows(raw)[1][:2] == [("a.png", "cat", None, "train"), ("b.png", "cat", "a cat", "test")]
+
+
+def test_a_text_of_a_parquet_table_that_is_no_utf8_is_refused(raw: Path) -> None:
+    names = pa.Array.from_buffers(pa.string(), 1, pa.array([b"\xff.png"], pa.binary()).buffers())
+    pq.write_table(pa.table({"file_name": names, "label": ["cat"]}), raw / "t.parquet")
+    assert "t.parquet is no Parquet file that can be read" in refusal(
+        "folder", raw, folder__labels="table", folder__table="t.parquet"
+    )
+
+
 def test_classes_give_the_order_and_names_to_numbers(raw: Path) -> None:
     (raw / "metadata.csv").write_text("file_name,label,text,split\na.png,dog,,\nb.png,0,,\n")
     source = opened("folder", raw, **COLUMNS, classes=["cat", "dog"])
@@ -100,6 +115,7 @@ HEADER = "file_name,label,text,split\n"
         (HEADER + "/etc/passwd,cat,,\n", 2, "/etc/passwd leads out of"),
         (HEADER + "deep,cat,,\n", 2, "deep is a folder"),
         (HEADER + ".hidden/a.png,cat,,\n", 2, "is hidden"),
+        (HEADER + f"a.png,cat,,\n{'x' * 300}.png,cat,,\n", 3, "x.png is not below"),
         (HEADER + ",cat,,\n", 2, "file_name is empty"),
         (HEADER + "a.png,cat,,later\n", 2, "the split 'later' is unknown; allowed are train, val, test"),
         (HEADER + "a.png,cat,,\nb.png,cat\n", 3, "2 fields, but the first line names 4"),
@@ -121,7 +137,9 @@ def test_a_mistake_is_named_by_file_and_line(raw: Path, content: str, line: int,
         ('{"file_name": "a.png", "label": 1.5}\n', ":1", "label is 1.5; a text, a whole number or nothing is allowed"),
         ('{"file_name": "a.png", "label": "\\ud800"}\n', ":1", "no Unicode text"),
         ('["a.png"]\n', ":1", "a JSON object is expected, not list"),
-        ('{"file": "a.png"}\n', ":1", "file_name is empty"),
+        ('{"file_name": "a.png"}\n{"file": "b.png"}\n', ":2", "the column 'file_name' is there not at all"),
+        ('{"file_name": "a.png", "label": 1, "label": 2}\n', ":1", "the key 'label' is there twice; keep one"),
+        ('{"file_name": ""}\n', ":1", "file_name is empty"),
         ('{"file_name": "a.png"}\n', "", "the column 'label' is there not at all"),
     ],
 )

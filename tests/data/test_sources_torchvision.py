@@ -44,6 +44,23 @@ def test_a_set_of_files_gives_the_files_themselves(tmp_path: Path) -> None:
     assert list(source)[1].content == file.read_bytes()
 
 
+@pytest.mark.parametrize(("kept", "label"), [(300, 1), (3, None)])
+def test_a_damaged_image_is_counted_and_stops_nothing(tmp_path: Path, kept: int, label: int | None) -> None:
+    folder = tmp_path / "caltech101"
+    for empty in ("Annotations", "101_ObjectCategories/BACKGROUND_Google"):
+        (folder / empty).mkdir(parents=True)
+    for name in ("ant", "bass"):
+        file = folder / "101_ObjectCategories" / name / "image_0001.jpg"
+        file.parent.mkdir(parents=True)
+        content = encoded(pixels(0, 28, 28), "JPEG")
+        file.write_bytes(content if name == "ant" else content[: len(content) - 100 if kept == 300 else kept])
+    rows = list(opened("torchvision", tmp_path, torchvision__name="Caltech101"))
+    assert [(row.label, bool(row.content), row.fault) for row in rows] == [
+        (0, True, ""),
+        (label, False, "a damaged image"),
+    ]
+
+
 def test_what_is_missing_says_how_to_fetch_it(tmp_path: Path) -> None:
     for name in ("CIFAR10", "MNIST", "Flowers102", "Imagenette"):
         message = refusal("torchvision", tmp_path, torchvision__name=name)

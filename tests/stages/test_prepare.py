@@ -62,6 +62,13 @@ def test_what_params_say_of_the_data_replaces_what_the_source_knows(tmp_path: Pa
         ({"source": "folder", "folder__labels": "table"}, "prepare.folder.table is metadata.csv, but there is no such"),
         ({"source": "torchvision", "path": "fetched"}, "there is no such folder"),
         ({"source": "torchvision", "path": "fetched", "torchvision__download": True}, None),
+        (
+            {"source": "torchvision", "path": "raw/cat/1.png", "torchvision__download": True},
+            "params.yaml: prepare.path is raw/cat/1.png, but that folder can't be made: File exists",
+        ),
+        ({"source": "torchvision", "path": "raw", "torchvision__name": "CIFAR11"}, "prepare.torchvision.name is 'CIFA"),
+        ({"source": "folder", "folder__labels": "table", "folder__table": "t.xlsx"}, "has to end in .csv, .jsonl, .pa"),
+        ({"source": "folder", "path": "x" * 300}, "there is no such folder"),
         ({"source": "parquet", "path": "raw/cat/1.png"}, None),
         ({"source": "digits", "path": "nowhere"}, None),
     ],

@@ -2,12 +2,13 @@
 
 A folder of shards holds `shard-00000.parquet`, ... and `manifest.json`, which lists them with their SHA-256. The same
 rows give the same bytes: compression, row groups and the columns' order are fixed here. Where a shard ends, a row's id
-says and not a count: an image more or less changes the shard it lies in, sometimes the next one, and no others, so that
-what later stages and DVC's cache know of the others stays good.
+says and not a count: while the classes stay, an image more or less changes the shard it lies in, sometimes the next
+one, and no others, so that what later stages and DVC's cache know of the others stays good.
 """
 
 import json
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -257,6 +258,11 @@ def _schema(classes: tuple[str, ...]) -> pa.Schema:
 def _replacing_folder(folder: Path) -> Iterator[Path]:
     """Yield an empty folder beside `folder`, and let it take the other's place when the block ends well."""
     folder.parent.mkdir(parents=True, exist_ok=True)
+    # What a run that was killed left; DVC's lock keeps a second one from running beside this one.
+    left = re.compile(rf"\.\d+\.(new|old)\.{re.escape(folder.name)}")
+    for entry in folder.parent.iterdir():
+        if left.fullmatch(entry.name):
+            shutil.rmtree(entry, ignore_errors=True)
     temporary, old = (folder.with_name(f".{os.getpid()}.{name}.{folder.name}") for name in ("new", "old"))
     temporary.mkdir()
     try:

@@ -32,7 +32,7 @@ def containers(path: Path, pattern: str, suffixes: Sequence[str]) -> list[Contai
     Args:
         path: prepare.path.
         pattern: prepare.files; `*` stands for anything but "/", `**` for that too, `{a,b}` for either, `?` for one
-            character. Hidden files are not looked at.
+            character, in braces as well. Hidden files are not looked at.
         suffixes: which files count.
 
     Raises:
@@ -58,12 +58,16 @@ def containers(path: Path, pattern: str, suffixes: Sequence[str]) -> list[Contai
 
 
 def _glob(pattern: str) -> re.Pattern[str]:
-    tokens = re.split(r"(\*\*/|\*\*|\*|\?|\{[^{}]*\})", pattern)
+    return re.compile(_translated(pattern), re.DOTALL)
+
+
+def _translated(pattern: str) -> str:
+    """A glob as a regular expression."""
     meaning = {"**/": "(?:.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]"}
-    return re.compile("".join(meaning.get(token) or _literal(token) for token in tokens), re.DOTALL)
-
-
-def _literal(token: str) -> str:
-    if token.startswith("{") and token.endswith("}"):
-        return f"(?:{'|'.join(map(re.escape, token[1:-1].split(',')))})"
-    return re.escape(token)
+    tokens = re.split(r"(\{[^{}]*\}|\*\*/|\*\*|\*|\?)", pattern)
+    return "".join(
+        f"(?:{'|'.join(map(_translated, token[1:-1].split(',')))})"
+        if token.startswith("{") and token.endswith("}")
+        else meaning.get(token) or re.escape(token)
+        for token in tokens
+    )

@@ -1,5 +1,6 @@
 """A folder of image files, with a table that names them and gives labels, captions and splits."""
 
+import os
 import posixpath
 import unicodedata
 from array import array
@@ -100,9 +101,10 @@ class TableFolder:
             return
         file = next(key for key, i in self._index.items() if i == row)
         where = f"{self._table}:{self._numbers[row]}"
-        if any(part.startswith(".") for part in file.split("/")):
-            raise UserError(f"{where}: {file} is hidden, as a dot before a name says, and hidden files are not read")
-        if Path(self._top.path, file).is_dir():
+        if any(map(tree.is_hidden, file.split("/"))):
+            raise UserError(f"{where}: {file} is hidden (by a dot, or in __MACOSX), and hidden files are not read")
+        # Not Path.is_dir, which raises for a name that is too long.
+        if os.path.isdir(f"{self._top.path}/{file}"):  # noqa: PTH112
             raise UserError(f"{where}: {file} is a folder; name a file")
         close = next((entry.id for entry in tree.walk(self._top) if _loosely(entry.id) == _loosely(file)), None)
         hint = f"; did you mean {close}?" if close else ""

@@ -23,6 +23,7 @@ from rediffuse.errors import UserError
 _NAME = re.compile(r"(?P<pair>.*?)(?P<kind>images|labels)[-.]idx[13]-ubyte(\.gz)?")
 _DIMENSIONS = {"images": 3, "labels": 1}
 _TEST_PAIRS = ("t10k-", "test-")
+_LARGEST = 1 << 30  # bytes of one image
 _CHUNK = 1 << 22  # bytes of images in memory at a time, about
 
 
@@ -153,7 +154,14 @@ def _shape(stream: BinaryIO, file: Path, dimensions: int) -> tuple[int, ...]:
             f"{file} begins with the magic number {int.from_bytes(magic, 'big')}; "
             f"an IDX file of uint8 with {dimensions} dimension{'s' * (dimensions > 1)} begins with {2048 + dimensions}"
         )
-    return tuple(int(size) for size in np.frombuffer(header, dtype=">u4", offset=4))
+    shape = tuple(int(size) for size in np.frombuffer(header, dtype=">u4", offset=4))
+    # Dimensions in the wrong order of bytes are numbers that no memory holds.
+    values = file.stat().st_size - len(header)
+    if file.suffix != ".gz" and values != math.prod(shape):
+        _refuse_length(file, shape, values)
+    if math.prod(shape[1:]) > _LARGEST:
+        raise UserError(f"{file}: its header says images of {'×'.join(map(str, shape[1:]))} pixels; 1 GiB is allowed")
+    return shape
 
 
 def _opened(file: Path) -> BinaryIO:

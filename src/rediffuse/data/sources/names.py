@@ -27,7 +27,7 @@ _PART_OF: dict[str, GivenSplit] = {
     "test": "test",
     "testing": "test",
 }
-_WORD = re.compile(rf"(?:^|[-._ ])({'|'.join(_PART_OF)})(?=[-._ 0-9]|$)")
+_WORD = re.compile(rf"(?:^|[-._ ])({'|'.join(_PART_OF)})(?=[-._ 0-9]|$)", re.IGNORECASE)
 
 # A backslash itself, so that no two names have one id; what ends or hides a line (controls, separators, direction
 # marks); and bytes that are no UTF-8, which Python reads as surrogates.
@@ -54,8 +54,8 @@ def is_image(name: str) -> bool:
 
 
 def part_called(name: str) -> GivenSplit | None:
-    """The part that a folder or an entry in a table names: train, val (valid, validation, dev) or test."""
-    return _PART_OF.get(name)
+    """The part that a folder or an entry in a table names: train, val (valid, validation, dev) or test, in any case."""
+    return _PART_OF.get(name.lower())
 
 
 def part_in(path: str) -> GivenSplit | None:
@@ -63,7 +63,7 @@ def part_in(path: str) -> GivenSplit | None:
     for name in reversed(path.split("/")):
         found = _WORD.findall(name)
         if found:
-            return _PART_OF[found[-1]]
+            return _PART_OF[found[-1].lower()]
     return None
 
 

@@ -17,16 +17,19 @@ from rediffuse.params import PrepareParams
 
 # Rows in memory at a time: few enough for large photographs.
 _BATCH = 64
+_BUFFER = 1 << 20  # bytes of a column that are read at a time
+_WITHHELD = -1
 _SHARD = ("image", "label", "caption", "id", "split", "origin", "fault")
 
 
 class Parquet:
     """One Parquet file, or all of a folder that match a glob; the rows in their order, file by file.
 
-    Images are a column of bytes or of structs with `bytes` (and `path`); labels are whole numbers or texts. The class
-    names are those of prepare.classes, else those that the `huggingface` metadata give, else the labels found. The part
-    of the data is a column's, else in the files' names. A row's id is `FILE#POSITION`; shards that `prepare` wrote give
-    back their own rows, ids and all.
+    Images are a column of bytes or of structs with `bytes` (and `path`); labels are whole numbers or texts, and -1 is
+    none, as Hugging Face writes it. The class names are those of prepare.classes, else those that the `huggingface`
+    metadata give, else the labels found. The part of the data is a column's, else in the files' names. Files come in
+    the order train, val, test, where their names say so; inside a file, rows keep theirs. A row's id is
+    `FILE#POSITION`; shards that `prepare` wrote give back their own rows, ids and all.
 
     Raises:
         UserError: a file is missing, damaged or lacks a column, or a row holds what its column may not.
@@ -85,20 +88,20 @@ class Parquet:
                 number += 1
 
     def _label(self, label: Any, where: str) -> int | None:
+        # Hugging Face writes -1 where a label is withheld.
+        if label == _WITHHELD:
+            return None
         if self._names is not None and isinstance(label, int):
-            # Hugging Face writes -1 where a label is withheld.
-            if label == -1:
-                return None
             if not 0 <= label < len(self._names):
                 raise UserError(f"{where}: the label is {label}, but the metadata name {len(self._names)} classes")
             label = self._names[label]
-        text = as_text(label, where, self._columns.label or "").strip()
+        text = as_text(label, where, self._columns.label or "")
         return self._classes.position(text, where) if text else None
 
     def _split(self, file: Container, named: Any, where: str) -> GivenSplit | None:
         if self._columns.split is None:
             return file.part
-        return split_called(as_text(named, where, self._columns.split), where)
+        return split_called(as_text(named, where, self._columns.split), where) or file.part
 
     def _declared(self, file: Container) -> tuple[str, ...] | None:
         """Check a file's columns; the class names that its metadata give, or None."""
@@ -128,15 +131,15 @@ class Parquet:
             with _opened(file.path) as opened:
                 column = "label" if tuple(opened.schema_arrow.names) == _SHARD else self._columns.label
                 for batch in _batches(file, opened, [column], rows=65536) if column else ():
-                    found.update(
-                        str(label).strip() for label in batch.column(0).unique().to_pylist() if label is not None
-                    )
+                    labels = batch.column(0).unique().to_pylist()
+                    found.update(as_text(label, str(file.path), column or "") for label in labels if label != _WITHHELD)
         return found - {""}
 
 
 def _opened(path: Path) -> pq.ParquetFile:
     try:
-        return pq.ParquetFile(path)
+        # pyarrow's defaults hold the whole file in memory.
+        return pq.ParquetFile(path, pre_buffer=False, buffer_size=_BUFFER)
     except (pa.ArrowException, OSError) as error:
         raise UserError(f"{path} is no Parquet file that can be read: {' '.join(str(error).split())}") from None
 
@@ -145,7 +148,10 @@ def _batches(
     file: Container, opened: pq.ParquetFile, columns: Sequence[str], rows: int = _BATCH
 ) -> Iterator[pa.RecordBatch]:
     try:
-        yield from opened.iter_batches(batch_size=rows, columns=columns)
+        for batch in opened.iter_batches(batch_size=rows, columns=columns):
+            # Texts that are no UTF-8 are found nowhere else.
+            batch.validate(full=True)
+            yield batch
     except (pa.ArrowException, OSError) as error:
         raise UserError(f"{file.path} is damaged: {' '.join(str(error).split())}") from None
 

@@ -2,8 +2,9 @@
 
 import csv
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from rediffuse.errors import UserError
 from rediffuse.params import ColumnsParams
 
 _Record = tuple[int, Mapping[str, Any]]
+_FILE = "prepare.columns.file"
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,14 +35,12 @@ def read_table(path: Path, columns: ColumnsParams) -> Iterator[Line]:
     """The rows of a table, by its suffix .csv, .jsonl or .parquet. Blank lines are skipped.
 
     CSV and JSON Lines are UTF-8, with a byte order mark or not, lines ended by LF or CRLF; a quoted field of CSV may
-    hold line breaks. An empty or null label, caption or split says nothing. Spaces around a label are dropped.
+    hold line breaks. An empty or null label, caption or split says nothing. Spaces around them are dropped.
 
     Raises:
         UserError: the table can't be read, a column is missing, or a value is none that its column may hold.
     """
-    readers = {".csv": _csv, ".jsonl": _jsonl, ".parquet": _parquet}
-    if path.suffix not in readers:
-        raise UserError(f"prepare.folder.table: {path} has to end in {', '.join(readers)}")
+    check_suffix(path)
     wanted = {
         f"prepare.columns.{key}": name
         for key, name in (
@@ -52,18 +52,28 @@ def read_table(path: Path, columns: ColumnsParams) -> Iterator[Line]:
         if name
     }
     try:
-        for number, record in readers[path.suffix](path, wanted):
+        for number, record in _READERS[path.suffix](path, wanted):
             where = f"{path}:{number}"
-            file = as_text(record.get(columns.file), where, columns.file)
+            file = exact_text(record.get(columns.file), where, columns.file)
             if not file:
                 raise UserError(f"{where}: {columns.file} is empty; each row has to name a file")
             label, caption, split = (
                 as_text(record.get(name), where, name) if name else ""
                 for name in (columns.label, columns.caption, columns.split)
             )
-            yield Line(number, file, label.strip() or None, caption or None, split_called(split.strip(), where))
+            yield Line(number, file, label or None, caption or None, split_called(split, where))
     except OSError as error:
         raise UserError(f"prepare.folder.table: {path} can't be read: {error.strerror or error}") from None
+
+
+def check_suffix(path: Path) -> None:
+    """See that a table is of a kind that is read.
+
+    Raises:
+        UserError: it isn't, by its suffix.
+    """
+    if path.suffix not in _READERS:
+        raise UserError(f"prepare.folder.table: {path} has to end in {', '.join(_READERS)}")
 
 
 def split_called(text: str, where: str) -> GivenSplit | None:
@@ -98,7 +108,16 @@ def check_columns(found: Sequence[str], wanted: Mapping[str, str], where: str) -
 
 
 def as_text(value: object, where: str, column: str) -> str:
-    """An entry as text: a string, or a whole number; "": nothing.
+    """An entry as text without spaces around it: a string, or a whole number; "": nothing.
+
+    Raises:
+        UserError: it is anything else.
+    """
+    return exact_text(value, where, column).strip()
+
+
+def exact_text(value: object, where: str, column: str) -> str:
+    """The same, spaces and all, as file names need it.
 
     Raises:
         UserError: it is anything else.
@@ -155,17 +174,28 @@ def _jsonl(path: Path, wanted: Mapping[str, str]) -> Iterator[_Record]:
         if not line.strip():
             continue
         try:
-            record = json.loads(line)
+            record = json.loads(line, object_pairs_hook=partial(_object, f"{path}:{number}"))
         except (ValueError, RecursionError) as error:
             raise UserError(f"{path}:{number}: no JSON: {error}") from None
         if not isinstance(record, dict):
             raise UserError(f"{path}:{number}: a JSON object is expected, not {type(record).__name__}")
+        check_columns(tuple(record), {key: name for key, name in wanted.items() if key == _FILE}, f"{path}:{number}")
         missing = {key: name for key, name in missing.items() if name not in record}
         seen |= dict.fromkeys(record)
         yield number, record
-    # Another line may leave a key out; that none has it is a mistake.
+    # Another line may leave one of these keys out; that none has it is a mistake.
     if missing:
         check_columns(tuple(seen), missing, str(path))
+
+
+def _object(where: str, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object whose keys are all different."""
+    record = dict(pairs)
+    if len(record) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise UserError(f"{where}: the key {twice!r} is there twice; keep one")
+    return record
 
 
 def _parquet(path: Path, wanted: Mapping[str, str]) -> Iterator[_Record]:
@@ -174,8 +204,16 @@ def _parquet(path: Path, wanted: Mapping[str, str]) -> Iterator[_Record]:
             check_columns(file.schema_arrow.names, wanted, str(path))
             number = 0
             for batch in file.iter_batches(columns=list(wanted.values())):
+                batch.validate(full=True)
                 for record in batch.to_pylist():
                     number += 1
                     yield number, record
     except pa.ArrowException as error:
         raise UserError(f"{path} is no Parquet file that can be read: {' '.join(str(error).split())}") from None
+
+
+_READERS: Mapping[str, Callable[[Path, Mapping[str, str]], Iterator[_Record]]] = {
+    ".csv": _csv,
+    ".jsonl": _jsonl,
+    ".parquet": _parquet,
+}

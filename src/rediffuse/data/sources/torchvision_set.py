@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
 from rediffuse.data.png import encode_png
 from rediffuse.data.sources.labels import Classes
@@ -73,7 +74,7 @@ class TorchvisionSet:
     """A data set of torchvision, all parts of it; a row's id is `PART-POSITION`.
 
     Where torchvision reads image files, a row holds the file as it is, where torchvision allows that; else it is a PNG
-    of the image that torchvision gives.
+    of the image that torchvision gives; an image that is damaged is a row with a fault.
 
     Args:
         path: the folder that torchvision calls root.
@@ -86,10 +87,7 @@ class TorchvisionSet:
     name = "torchvision"
 
     def __init__(self, path: Path, section: TorchvisionParams, classes: Sequence[str] | None = None) -> None:
-        if section.name not in _SETS:
-            raise UserError(
-                f"params.yaml: prepare.torchvision.name is {section.name!r}; allowed are {', '.join(_SETS)}"
-            )
+        check_name(section.name)
         self.about = About(origin=f"torchvision.datasets.{section.name}")
         self._name = section.name
         kind = _SETS[section.name]
@@ -102,17 +100,34 @@ class TorchvisionSet:
         for part, dataset in self._parts.items():
             for i in range(len(dataset)):
                 where = f"{self._name}{f' ({part})' if part else ''}#{i}"
+                content, label, fault = b"", None, ""
                 try:
                     image, target = dataset[i]
-                except OSError as error:
-                    raise UserError(f"prepare.path: {where} can't be read: {error}") from None
+                    label = int(target) if self._names else None
+                    # Some sets give images of which only the head was read yet.
+                    content = image if isinstance(image, bytes) else encode_png(np.asarray(_plain(image)))
+                except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+                    if isinstance(error, OSError) and error.errno is not None:
+                        raise UserError(f"prepare.path: {where} can't be read: {error}") from None
+                    fault = "a damaged image"
                 yield Row(
                     id=f"{part or 'all'}-{i:06d}",
-                    content=image if isinstance(image, bytes) else encode_png(np.asarray(_plain(image))),
-                    label=self._classes.position(self._names[int(target)], where) if self._names else None,
+                    content=content,
+                    label=None if label is None else self._classes.position(self._names[label], where),
                     split=part,
                     origin=where,
+                    fault=fault,
                 )
+
+
+def check_name(name: str) -> None:
+    """See that a data set is known; torchvision itself is not needed.
+
+    Raises:
+        UserError: it isn't.
+    """
+    if name not in _SETS:
+        raise UserError(f"params.yaml: prepare.torchvision.name is {name!r}; allowed are {', '.join(_SETS)}")
 
 
 def _opened(path: Path, section: TorchvisionParams, arguments: _Arguments) -> Any:

@@ -17,6 +17,7 @@ from rediffuse.errors import UserError
 
 _DVC_CACHE = re.compile(r"/files/md5/[0-9a-f]{2}/[0-9a-f]{30}\Z")
 _LARGEST = 1 << 30  # bytes of one image file; a column of Parquet holds twice as many
+_MACOS = "__MACOSX"  # what macOS puts beside the files in a zip archive
 
 
 class Entry(NamedTuple):
@@ -52,18 +53,23 @@ def top(folder: Path, expected: str) -> Entry:
 
 
 def inside(folder: Entry) -> list[Entry]:
-    """What is visible (not .named) in a folder, sorted bytewise by id.
+    """What is visible in a folder, sorted bytewise by id.
 
     Raises:
         UserError: the folder can't be read.
     """
     try:
         with os.scandir(folder.path) as listing:
-            entries = [_look(entry, folder) for entry in listing if not entry.name.startswith(".")]
+            entries = [_look(entry, folder) for entry in listing if not is_hidden(entry.name)]
     except OSError as error:
         raise UserError(f"{error.filename or folder.path} can't be read: {error.strerror}") from None
     # Code points sort as their UTF-8 bytes do.
     return sorted(entries)
+
+
+def is_hidden(name: str) -> bool:
+    """Whether a name in a folder is passed over: `.name`, and what macOS adds to archives."""
+    return name.startswith(".") or name == _MACOS
 
 
 def walk(folder: Entry) -> Iterator[Entry]:

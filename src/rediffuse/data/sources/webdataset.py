@@ -6,6 +6,7 @@ import posixpath
 import tarfile
 import zlib
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO, cast
@@ -37,7 +38,8 @@ class WebDataset:
 
     A sample is an image (`.png`, `.jpg`, ...) with, if there is one, its label as number or name in `.cls`, else in
     `.json`; its caption in `.txt`, else in `.json`; and its part in `.json`, else in the tar's name. Other files are
-    not looked at. The class names are those of prepare.classes, else the labels found. A row's id is `TAR#KEY`.
+    not looked at. Tars come in the order train, val, test, where their names say so; inside a tar, samples keep theirs.
+    The class names are those of prepare.classes, else the labels found. A row's id is `TAR#KEY`.
 
     Raises:
         UserError: a tar is missing, damaged or cut off, a sample has no image, two, or texts that can't be read.
@@ -64,7 +66,7 @@ class WebDataset:
                 where = _where(file, sample)
                 label, record = self._label(file, sample), self._record(file, sample)
                 caption, split = (
-                    as_text(record.get(name), where, name).strip() if name else ""
+                    as_text(record.get(name), where, name) if name else ""
                     for name in (self._columns.caption, self._columns.split)
                 )
                 yield Row(
@@ -72,17 +74,17 @@ class WebDataset:
                     content=sample.content,
                     label=self._classes.position(label, where) if label else None,
                     origin=f"{file.id}#{escaped(sample.image)}",
-                    caption=sample.texts.get("txt", "").strip() or caption or None,
+                    caption=as_text(sample.texts.get("txt"), where, ".txt") or caption or None,
                     split=split_called(split, where) or file.part,
                     fault=sample.fault,
                 )
 
     def _label(self, file: Container, sample: _Sample) -> str:
         """The label as text; "": none."""
-        column = self._columns.label
+        column, where = self._columns.label, _where(file, sample)
         if "cls" in sample.texts or not column:
-            return sample.texts.get("cls", "").strip()
-        return as_text(self._record(file, sample).get(column), _where(file, sample), column).strip()
+            return as_text(sample.texts.get("cls"), where, ".cls")
+        return as_text(self._record(file, sample).get(column), where, column)
 
     def _record(self, file: Container, sample: _Sample) -> dict[str, object]:
         if "json" not in sample.texts:
@@ -110,6 +112,7 @@ def _samples(file: Container, *, images: bool) -> Iterator[_Sample]:
     for member, tar in _members(file):
         folder, name = posixpath.split(member.name)
         stem, _, kind = name.partition(".")
+        kind = kind.lower()
         # As in the webdataset package: a file without a stem or without a dot belongs to no sample.
         if not stem or not kind or member.isdir():
             continue
@@ -127,12 +130,12 @@ def _samples(file: Container, *, images: bool) -> Iterator[_Sample]:
             elif member.size > _LARGEST:
                 sample.fault = f"larger than {_LARGEST >> 30} GiB"
             elif images:
-                sample.content = _read(tar, member)
+                sample.content = _read(file, tar, member)
         elif kind in _READ_TEXT and member.isreg():
             if member.size > _LARGEST:
                 raise UserError(f"{_where(file, sample)}: its .{kind} is larger than {_LARGEST >> 30} GiB")
             try:
-                sample.texts[kind] = _read(tar, member).decode("utf-8-sig")
+                sample.texts[kind] = _read(file, tar, member).decode("utf-8-sig")
             except UnicodeDecodeError:
                 raise UserError(f"{_where(file, sample)}: its .{kind} is no UTF-8") from None
     if sample:
@@ -154,19 +157,25 @@ def _members(file: Container) -> Iterator[tuple[tarfile.TarInfo, tarfile.TarFile
     Raises:
         UserError: it is no tar, damaged or cut off.
     """
+    with _refused(file), _stream(file.path) as stream, tarfile.open(fileobj=stream, mode="r:") as tar:
+        while (member := tar.next()) is not None:
+            yield member, tar
+            # tarfile would remember them all.
+            tar.members.clear()  # type: ignore[attr-defined]
+        # tarfile takes a tar that is cut off between two files, or broken there, for one that ends.
+        stream.seek(tar.offset)
+        if stream.read(_BLOCK) != bytes(_BLOCK):
+            raise UserError(f"{file.path} is damaged or cut off: it lacks the mark at its end")
+        while rest := stream.read(1 << 20):
+            if rest.strip(b"\0"):
+                raise UserError(f"{file.path} goes on after the mark at its end; several tars in one are not read")
+
+
+@contextmanager
+def _refused(file: Container) -> Iterator[None]:
+    """A tar that is none, damaged or cut off as a mistake of the user's."""
     try:
-        with _stream(file.path) as stream, tarfile.open(fileobj=stream, mode="r:") as tar:
-            while (member := tar.next()) is not None:
-                yield member, tar
-                # tarfile would remember them all.
-                tar.members.clear()  # type: ignore[attr-defined]
-            # tarfile takes a tar that is cut off between two files, or broken there, for one that ends.
-            stream.seek(tar.offset)
-            if stream.read(_BLOCK) != bytes(_BLOCK):
-                raise UserError(f"{file.path} is damaged or cut off: it lacks the mark at its end")
-            while rest := stream.read(1 << 20):
-                if rest.strip(b"\0"):
-                    raise UserError(f"{file.path} goes on after the mark at its end; several tars in one are not read")
+        yield
     except (tarfile.TarError, OSError, EOFError, zlib.error) as error:
         raise UserError(f"{file.path} is no tar that can be read: {error}") from None
 
@@ -175,7 +184,9 @@ def _stream(path: Path) -> BinaryIO:
     return cast(BinaryIO, gzip.open(path)) if path.suffix in (".gz", ".tgz") else path.open("rb")
 
 
-def _read(tar: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
-    content = tar.extractfile(member)
-    assert content is not None  # it is a regular file
-    return content.read()
+def _read(file: Container, tar: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
+    # What is raised here, while _members waits, does not pass through it.
+    with _refused(file):
+        content = tar.extractfile(member)
+        assert content is not None  # it is a regular file
+        return content.read()
