@@ -104,9 +104,9 @@ MANIFEST = _table(
 sha256 is of the decoded pixels, before formatting; width and height are the upright image's, mode is the file's;
 given_split is the source's own. Examples of one `group` (the id of its first member that is kept) are duplicates or
 near duplicates of each other. converted and findings are names of CONVERSIONS and of CHECKS, joined by spaces.
-brightness (mean), contrast (standard deviation) and entropy (bits) are of the grey levels, 0 to 255. deviations is the distance from the
-class in feature space, probability the out-of-fold one that the label is right, and suggestion the likeliest other
-class, where one fits as well as its own members do.
+brightness (mean), contrast (standard deviation) and entropy (bits) are of the grey levels, 0 to 255. deviations is the
+distance from the class in feature space, probability the out-of-fold one that the label is right, and suggestion the
+likeliest other class, where one fits as well as its own members do.
 """
 
 REJECTED = _table(
