@@ -26,6 +26,9 @@ _ORDERS, _FRAME_ORDERS = 6, 4
 _NEAREST, _FRAME_NEAREST = 4, 2
 """How many of those it meets may be the same picture."""
 
+_NEAREST_OF_MANY = 32
+"""The same where more are as near: what shares a template shares its coarse pattern, and hides a copy behind it."""
+
 _REACH = 16.0
 """Greatest distance of two patterns of the same picture, whatever was done to it but cropping."""
 
@@ -104,41 +107,57 @@ class _Search:
 
     def pairs(self) -> _Found:
         """What is verified; a pair may be there twice."""
-        found = [self._verified(self._whole(np.arange(len(self._rows))), compare_whole)]
-        found += self._linked(*found[0][:2])
+        every = np.arange(len(self._rows))
+        near = self._near(every, _NEAREST)
+        found = [self._verified(self._whole(every, near), compare_whole)]
+        # A pair that neither of its images has among its nearest is of two that have as many nearer ones.
+        full = np.flatnonzero(near[:, -1] >= 0)
+        found += self._linked(*found[0][:2], full, near[full])
         found.append(self._verified(self._framed(), compare_framed))
         first, second, alike = (np.concatenate(parts) for parts in zip(*found, strict=True))
         return first, second, alike
 
-    def _linked(self, first: np.ndarray, second: np.ndarray) -> Iterator[_Found]:
-        """What links large parts: where an image's nearest are all of its own part, it has yet to see another."""
+    def _linked(self, first: np.ndarray, second: np.ndarray, full: np.ndarray, near: np.ndarray) -> Iterator[_Found]:
+        """What is found of images whose nearest are others (`near`) that are not the same picture, or are known to be.
+
+        Once among all of these (`full`), then while parts grow that are larger than what an image sees of them.
+        """
+        part = components(len(self._rows), first, second)
+        many = self._near(full, _NEAREST_OF_MANY, part[full])
+        for column in near.T:
+            many[many == column[:, None]] = -1
+        found = self._verified(self._whole(full, many), compare_whole)
         while True:
-            part = components(len(self._rows), first, second)
-            large = np.flatnonzero(np.bincount(part, minlength=len(part))[part] > _NEAREST)
-            found = self._verified(self._whole(large, part[large]), compare_whole)
-            if not len(found[0]):
-                return
             yield found
             first, second = np.concatenate([first, found[0]]), np.concatenate([second, found[1]])
+            part = components(len(self._rows), first, second)
+            large = np.flatnonzero(np.bincount(part, minlength=len(part))[part] > _NEAREST)
+            found = self._verified(self._whole(large, self._near(large, _NEAREST, part[large])), compare_whole)
+            if not len(found[0]):
+                return
 
-    def _whole(self, members: np.ndarray, parts: np.ndarray | None = None) -> Candidates:
-        """Pairs of some images that are near each other as they are, and of different parts."""
+    def _near(self, members: np.ndarray, count: int, parts: np.ndarray | None = None) -> np.ndarray:
+        """For each of some images the nearest others of them, of other parts, as they are: n×count, -1 for none."""
         if len(members) < 2:
-            return Candidates(members[:0], members[:0], np.empty(0, bool), np.empty((0, 3)))
+            return np.full((len(members), count), -1)
         known = self._patterns[members]
-        near = Neighbourhoods(known, _ORDERS, flips=self._flips).nearest(known, _NEAREST, _REACH, parts)
-        one, two = np.nonzero(near >= 0)[0], near[near >= 0]
+        near = Neighbourhoods(known, _ORDERS, flips=self._flips).nearest(known, count, _REACH, parts)
+        return np.where(near >= 0, members[near], -1)
+
+    def _whole(self, members: np.ndarray, near: np.ndarray) -> Candidates:
+        """Pairs of some images and what is near them, as they are."""
+        one, two = members[np.nonzero(near >= 0)[0]], near[near >= 0]
         lower, upper = np.minimum(one, two), np.maximum(one, two)
         order = np.lexsort((upper, lower))
         order = order[_begins(lower[order], upper[order])]
         one, two = lower[order], upper[order]
-        turned = self._mirrored(known[one], known[two])
-        return Candidates(members[one], members[two], turned, np.tile(Frame(1, 0, 0), (len(one), 1)))
+        turned = self._mirrored(self._patterns[one], self._patterns[two])
+        return Candidates(one, two, turned, np.tile(Frame(1, 0, 0), (len(one), 1)))
 
     def _framed(self) -> Candidates:
         """Pairs of which one is near the other through a frame."""
         if len(self._rows) < 2:
-            return self._whole(np.arange(len(self._rows)))
+            return Candidates(*np.empty((2, 0), np.int64), np.empty(0, bool), np.empty((0, 3)))
         known = Neighbourhoods(self._patterns, _FRAME_ORDERS, flips=self._flips)
         found, distances = [], []
         for frame in FRAMES:
