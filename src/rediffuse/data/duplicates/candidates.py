@@ -19,7 +19,7 @@ _HALF = 32
 """A pattern meets about so many on each side in every order; blocks of so many are compared at once."""
 
 _BLOCKS = 128
-_CHUNK = 8192
+_CHUNK = 4096
 
 _ABSENT = np.iinfo(np.int64).max
 _INDEX_BITS = 40
@@ -95,13 +95,13 @@ class Neighbourhoods:
         best = np.full((len(queries), count), _ABSENT)
         own = queries is self._patterns
         codes = None if own else self._codes(queries)
-        for number, order in enumerate(self._orders):
+        for order in self._orders:
             if codes is None:
                 self._meet(queries, order, order.members, order.codes, best, reach, parts)
             else:
-                sequence = np.argsort(codes[number], kind="stable").astype(np.int32)
-                self._meet(queries, order, sequence, codes[number][sequence], best, reach, parts)
-        del codes
+                ranked = codes.pop(0)
+                sequence = np.argsort(ranked, kind="stable").astype(np.int32)
+                self._meet(queries, order, sequence, ranked[sequence], best, reach, parts)
         found = np.empty(best.shape, np.int32)
         for start in range(0, len(best), _CHUNK):
             part = best[start : start + _CHUNK]
@@ -130,19 +130,19 @@ class Neighbourhoods:
 
     def _places(self, patterns: np.ndarray, directions: np.ndarray) -> np.ndarray:
         """Where patterns stand along the eight directions of each order: float32, n×orders×8."""
-        places = (patterns.astype(np.float32) @ directions).reshape(len(patterns), -1, _DIRECTIONS)
+        places: np.ndarray = (patterns.astype(np.float32) @ directions).reshape(len(patterns), -1, _DIRECTIONS)
         if self._flips:
             np.abs(places[..., :_TURNING], out=places[..., :_TURNING])
         return places
 
-    def _codes(self, queries: np.ndarray) -> np.ndarray:
-        """The codes of queries in each order: uint64, orders×n."""
-        codes = np.empty((len(self._orders), len(queries)), np.uint64)
+    def _codes(self, queries: np.ndarray) -> list[np.ndarray]:
+        """The codes of queries in each order: uint64, n."""
+        codes = [np.empty(len(queries), np.uint64) for _ in self._orders]
         directions = np.concatenate([order.directions for order in self._orders], axis=1)
         for start in range(0, len(queries), _CHUNK):
             places = self._places(queries[start : start + _CHUNK], directions)
             for number, order in enumerate(self._orders):
-                codes[number, start : start + _CHUNK] = order.digits.codes(places[:, number])
+                codes[number][start : start + _CHUNK] = order.digits.codes(places[:, number])
         return codes
 
     def _meet(
@@ -191,7 +191,7 @@ class Neighbourhoods:
 
 def mirrored(left: np.ndarray, right: np.ndarray) -> np.ndarray:
     """Whether a pattern is nearer to another's mirror image than to the other: bool, n."""
-    return np.asarray((left[:, _ODD].astype(np.int64) * right[:, _ODD]).sum(axis=1) < 0)
+    return np.asarray((left[:, _ODD].astype(np.int32) * right[:, _ODD]).sum(axis=1) < 0)
 
 
 def mirror(patterns: np.ndarray) -> np.ndarray:
