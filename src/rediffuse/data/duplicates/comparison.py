@@ -13,7 +13,7 @@ _REACH = 1.5
 
 
 class Candidates(NamedTuple):
-    """Pairs of images: their indices (int64), whether to mirror the second (bool), and where in the first it lies (n×3
+    """Pairs of images: their indices (int32), whether to mirror the second (bool), and where in the first it lies (n×3
     of `sampling.Frame`)."""
 
     first: np.ndarray
