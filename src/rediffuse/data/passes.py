@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from rediffuse.data.decoding import DecodePolicy, decode
 from rediffuse.data.duplicates.keys import keys
 from rediffuse.data.formatting import Resize, square
-from rediffuse.data.looking import look
+from rediffuse.data.looking import VIEW_BYTES, look
 from rediffuse.data.shards import read_shard
 from rediffuse.data.sources import Row
 
@@ -61,6 +61,24 @@ def look_at(task: Looking, folder: Path) -> None:
             tables.write(table)
             views.write(seen.tobytes())
             found.write(ends.tobytes())
+
+
+def read_views(folder: Path, rows: np.ndarray) -> np.ndarray:
+    """The views at some rows, rising, of a shard that was looked at; uint8, len(rows)×1072.
+
+    Not through a memory map: the pages that it touches would count as this process's memory.
+    """
+    found = np.empty((len(rows), VIEW_BYTES), np.uint8)
+    with (folder / VIEWS).open("rb", buffering=0) as file:
+        version = np.lib.format.read_magic(file)
+        assert version == (1, 0)  # as `_begin` writes it
+        np.lib.format.read_array_header_1_0(file)
+        first = file.tell()
+        begins = np.flatnonzero(np.diff(rows, prepend=-2) != 1)
+        for begin, end in zip(begins.tolist(), [*begins[1:].tolist(), len(rows)], strict=True):
+            file.seek(first + int(rows[begin]) * VIEW_BYTES)
+            file.readinto(found[begin:end].data)
+    return found
 
 
 def format_from(task: Formatting, folder: Path) -> None:

@@ -10,8 +10,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from rediffuse.data.checks import name_hashes
+from rediffuse.data.looking import VIEW_BYTES
 from rediffuse.data.manifest import CONVERSIONS, FAULTS, SPLITS
-from rediffuse.data.passes import KEYS, LOOK, VIEWS
+from rediffuse.data.passes import KEYS, LOOK, read_views
 
 Array = np.ndarray
 
@@ -75,15 +76,14 @@ class Rows:
 
     def views(self, rows: Array) -> Array:
         """The views of some rows, uint8 len(rows)×1072, read from disk: nothing of them stays in memory."""
-        found: Array | None = None
-        shard = np.searchsorted(self.starts, rows, side="right") - 1
-        for number in np.unique(shard):
-            here = shard == number
-            stored = np.load(self.looked[number] / VIEWS, mmap_mode="r")
-            if found is None:
-                found = np.empty((len(rows), stored.shape[1]), np.uint8)
-            found[here] = stored[rows[here] - self.starts[number]]
-        return np.empty((0, 0), np.uint8) if found is None else found
+        found = np.empty((len(rows), VIEW_BYTES), np.uint8)
+        order = np.argsort(rows, kind="stable")
+        wanted = rows[order]
+        ends = np.searchsorted(wanted, self.starts)
+        for number in np.flatnonzero(np.diff(ends)).tolist():
+            here = slice(ends[number], ends[number + 1])
+            found[order[here]] = read_views(self.looked[number], wanted[here] - self.starts[number])
+        return found
 
     def of_shard(self, number: int) -> slice:
         """The positions of a shard's rows."""
