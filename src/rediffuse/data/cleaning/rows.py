@@ -36,7 +36,6 @@ class Rows:
         grey: bool, every pixel is.
         range: uint8, greatest level less least, of the channel in which that is most.
         brightness, contrast, entropy: float32, of the grey levels.
-        keys: uint64, N×K, for the search of near duplicates.
     """
 
     shards: Sequence[Path]
@@ -57,7 +56,6 @@ class Rows:
     brightness: Array
     contrast: Array
     entropy: Array
-    keys: Array
 
     def __len__(self) -> int:
         return int(self.starts[-1])
@@ -73,6 +71,15 @@ class Rows:
             starts=np.concatenate([[0], np.cumsum(counts)]),
             **{name: np.concatenate([facts.pop(name) for facts in gathered]) for name in list(gathered[0])},
         )
+
+    def keys(self, rows: Array) -> Array:
+        """The keys of some rows, rising, for the search of near duplicates, uint64 len(rows)×K; read from disk, too."""
+        ends = np.searchsorted(rows, self.starts)
+        parts = [
+            np.load(self.looked[number] / KEYS)[rows[ends[number] : ends[number + 1]] - self.starts[number]]
+            for number in range(len(self.looked))
+        ]
+        return np.concatenate(parts)
 
     def views(self, rows: Array) -> Array:
         """The views of some rows, uint8 len(rows)×1072, read from disk: nothing of them stays in memory."""
@@ -91,11 +98,11 @@ class Rows:
 
     def columns(self, number: int, names: Sequence[str]) -> pa.Table:
         """Some columns of a shard."""
-        return pq.read_table(self.shards[number], columns=list(names))
+        return _columns(self.shards[number], names)
 
     def remarks(self, number: int) -> pa.Table:
         """What the first pass says in words of the rows of a shard: detail and mode."""
-        return pq.read_table(self.looked[number] / LOOK, columns=["detail", "mode"])
+        return _columns(self.looked[number] / LOOK, ["detail", "mode"])
 
     def origin(self, position: int) -> str:
         """Where a person finds the image of one row."""
@@ -109,9 +116,14 @@ class Rows:
         return [text[start : start + 64] for start in range(0, len(text), 64)]
 
 
+def _columns(path: Path, names: Sequence[str]) -> pa.Table:
+    # Arrow's threads and read-ahead would each keep memory of their own.
+    return pq.read_table(path, columns=list(names), use_threads=False, pre_buffer=False)
+
+
 def _facts(shard: Path, looked: Path) -> dict[str, Array]:
-    meta = pq.read_table(shard, columns=["id", "label", "caption", "split"])
-    look = pq.read_table(looked / LOOK, columns=_LOOK_COLUMNS)
+    meta = _columns(shard, ["id", "label", "caption", "split"])
+    look = _columns(looked / LOOK, _LOOK_COLUMNS)
     return {
         "label": _numbers(pc.fill_null(meta["label"], -1), np.int32),
         "captioned": _numbers(pc.is_valid(meta["caption"]), bool),
@@ -121,7 +133,6 @@ def _facts(shard: Path, looked: Path) -> dict[str, Array]:
         "fault": _positions(look["reason"], FAULTS),
         "conversions": _bits(look["converted"], CONVERSIONS),
         "digest": _digests(look["sha256"]),
-        "keys": np.load(looked / KEYS),
         **{name: _numbers(look[name], dtype) for name, dtype in _NUMBERS.items()},
     }
 

@@ -100,7 +100,7 @@ def judge(rows: Rows, checks: ChecksParams) -> Verdicts:
 
     standing = judgement.standing()
     nearly = near_duplicates(
-        rows.keys[standing],
+        rows.keys(standing),
         lambda some: rows.views(standing[some]),
         similarity=checks.near_duplicate.similarity,
         flips=checks.near_duplicate.flips,
