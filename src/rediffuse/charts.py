@@ -3,6 +3,7 @@
 import io
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -56,9 +57,10 @@ def picture(draw: Callable[[Figure, Palette], None], inches: tuple[float, float]
     return Picture(light, dark, alt, round(inches[0] * CSS_PIXELS_AN_INCH))
 
 
-def legend(axes: Axes, palette: Palette) -> None:
-    """A legend without a frame."""
-    axes.legend(frameon=False, fontsize=8, labelcolor=palette.ink)
+def legend(axes: Axes, palette: Palette, *, above: bool = False) -> None:
+    """A legend without a frame, where the data leaves room, or in a line above it."""
+    place: dict[str, Any] = {"loc": "lower left", "bbox_to_anchor": (0, 1), "ncols": 3} if above else {}
+    axes.legend(frameon=False, fontsize=8, labelcolor=palette.ink, **place)
 
 
 def logarithmic(axes: Axes, *, abscissa: bool = False) -> None:

@@ -124,7 +124,7 @@ def classes(counts: pd.DataFrame, shown: Sequence[int]) -> Picture:
             )  # fmt: skip
         axes.set_xlabel("share of the split, %; on the right the images in all")
         axes.set_ylim(-0.6, len(rows) - 0.4)
-        legend(axes, palette)
+        legend(axes, palette, above=True)
 
     said = ", ".join(f"{name} {int(count)}" for name, count in counts.iloc[list(shown)].sum(axis=1).items())
     return picture(draw, (7.2, 1.0 + 0.34 * len(rows)), f"Images by class: {said}.")
