@@ -2,12 +2,11 @@
 
 from typing import Any
 
-from tqdm import tqdm
-
 from rediffuse import files
 from rediffuse.data.shards import write_shards
 from rediffuse.data.sources import SOURCES
 from rediffuse.params import Params
+from rediffuse.progress import image_bar
 from rediffuse.stage import run_stage
 from rediffuse.workspace import Workspace
 
@@ -17,8 +16,8 @@ def prepare(params: Params, workspace: Workspace) -> dict[str, Any]:
     section = params.prepare
     source = SOURCES[section.source](workspace.root / section.path, section)
     about = source.about.replaced_by(**section.about.model_dump())
-    with tqdm(unit="img", desc="prepare", disable=None if params.runtime.progress else True) as bar:
-        prepared = write_shards(source, workspace.prepared, section.shard_rows, about=about, progress=bar.update)
+    with image_bar("prepare", None, shown=params.runtime.progress) as bar:
+        prepared = write_shards(source, workspace.prepared, section.shard_rows, about=about, progress=bar)
     metrics = {"rows": prepared.rows, "classes": len(prepared.classes), "shards": len(prepared.shards)}
     files.write_json(workspace.metrics("prepare"), metrics)
     return metrics

@@ -15,7 +15,7 @@ Whatever a real folder holds becomes uint8, grey or RGB, upright and opaque; wha
 
 import io
 from dataclasses import dataclass
-from typing import Literal, Self
+from typing import Self
 
 import numpy as np
 from PIL import Image, ImageFile, PngImagePlugin
@@ -31,10 +31,9 @@ from rediffuse.data.image_files import (
 )
 from rediffuse.data.manifest import CONVERSIONS
 from rediffuse.params import CleanParams
+from rediffuse.params.data import Policy
 
 __all__ = ["DecodePolicy", "Picture", "UndecodableError", "decode"]
-
-Policy = Literal["convert", "reject"]
 
 # Of a PNG: where its header tells the colour type, and the type.
 _COLOUR_TYPE, _GREY_AND_ALPHA = 25, 4

@@ -15,12 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
+from rediffuse.data.looking import COLOUR_SIDE, LUMA_SIDE
+
 Views = Callable[[NDArray[np.int64]], NDArray[np.uint8]]
 """Reads the views of some rows, uint8 (rows, 1072), in the order that is asked for."""
 
 Reals = NDArray[np.float32]
 
-GREY, COLOUR = 32, 4
 DIMENSIONS = 48
 _SAMPLE = 20_000
 _CHUNK = 4096
@@ -39,7 +40,7 @@ class Features:
 def describe(views: NDArray[np.uint8]) -> Reals:
     """The features before PCA, float32 (n, 416), of views uint8 (n, 1072)."""
     n = len(views)
-    grey = views[:, : GREY * GREY].reshape(n, _SIDE, 2, _SIDE, 2).astype(np.uint16)
+    grey = views[:, : LUMA_SIDE**2].reshape(n, _SIDE, 2, _SIDE, 2).astype(np.uint16)
     blocks = grey[:, :, 0, :, 0] + grey[:, :, 0, :, 1] + grey[:, :, 1, :, 0] + grey[:, :, 1, :, 1]
     level = blocks.astype(np.float32) / np.float32(4 * 255)
     across, down = np.zeros_like(level), np.zeros_like(level)
@@ -50,7 +51,7 @@ def describe(views: NDArray[np.uint8]) -> Reals:
     for angle in np.arange(_DIRECTIONS) * (np.pi / _DIRECTIONS):
         edge = np.abs(across * np.float32(np.cos(angle)) + down * np.float32(np.sin(angle)))
         parts.append(np.sqrt(edge.reshape(n, -1) @ pool))
-    colour = views[:, GREY * GREY :].reshape(n, COLOUR * COLOUR, 3).astype(np.float32) / np.float32(255)
+    colour = views[:, LUMA_SIDE**2 :].reshape(n, COLOUR_SIDE**2, 3).astype(np.float32) / np.float32(255)
     parts += [colour[:, :, 0] - colour[:, :, 1], colour[:, :, 2] - colour[:, :, 1]]
     return np.concatenate(parts, axis=1)
 

@@ -173,9 +173,7 @@ def _equal(digests: Array) -> Array:
     ranked = digests[order]
     begins = np.concatenate([[True], (ranked[1:] != ranked[:-1]).any(axis=1)])[: len(order)]
     # lexsort is stable: the first of each run has the least position.
-    first = np.empty(len(order), np.int64)
-    first[order] = order[np.maximum.accumulate(np.where(begins, np.arange(len(order)), 0))]
-    return first
+    return _first_of_run(order, begins)
 
 
 def _chosen(rows: Rows, standing: Array, alike: Array) -> Array:
@@ -189,7 +187,12 @@ def _chosen(rows: Rows, standing: Array, alike: Array) -> Array:
     unlabelled, plain = rows.label[standing] < 0, ~rows.captioned[standing]
     given = rows.given[standing].astype(np.int64)
     order = np.lexsort((np.arange(len(standing)), -area, plain, unlabelled, -given, alike))
-    chosen = np.empty(len(standing), np.int64)
     begins = np.concatenate([[True], alike[order][1:] != alike[order][:-1]])[: len(order)]
-    chosen[order] = order[np.maximum.accumulate(np.where(begins, np.arange(len(order)), 0))]
-    return chosen
+    return _first_of_run(order, begins)
+
+
+def _first_of_run(order: Array, begins: Array) -> Array:
+    """For each position the one that comes first in its run, where an order of all is cut into runs."""
+    first = np.empty(len(order), np.int64)
+    first[order] = order[np.maximum.accumulate(np.where(begins, np.arange(len(order)), 0))]
+    return first

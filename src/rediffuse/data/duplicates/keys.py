@@ -11,8 +11,9 @@ from functools import lru_cache
 import numpy as np
 
 from rediffuse.data.duplicates.sampling import Frame, sampling
+from rediffuse.data.looking import LUMA_SIDE
 
-SIDE = 32
+SIDE = LUMA_SIDE
 """Pixels a side of a view's grey levels."""
 
 PIXELS = SIDE * SIDE
