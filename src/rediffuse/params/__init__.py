@@ -14,7 +14,7 @@ from rediffuse.params.diffusion import DiffusionParams
 from rediffuse.params.evaluate import EvaluateParams, LikelihoodParams
 from rediffuse.params.loading import flatten, known_keys, load_params
 from rediffuse.params.sampling import SampleParams
-from rediffuse.params.sections import ModelParams, RuntimeParams, Section, TrainParams
+from rediffuse.params.sections import GuardParams, ModelParams, RuntimeParams, Section, TrainParams
 
 __all__ = [
     "ChecksParams",
@@ -23,6 +23,7 @@ __all__ = [
     "DecodeParams",
     "DiffusionParams",
     "EvaluateParams",
+    "GuardParams",
     "LikelihoodParams",
     "ModelParams",
     "Params",

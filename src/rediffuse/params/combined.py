@@ -31,6 +31,17 @@ class Params(Section):
     runtime: RuntimeParams
 
     @model_validator(mode="after")
+    def _shared_out(self) -> Self:
+        train, processes = self.train, self.runtime.processes
+        if train.batch_size // train.microbatch % processes:
+            raise ValueError(
+                f"runtime.processes is {processes}, but train.batch_size {train.batch_size} and train.microbatch "
+                f"{train.microbatch} make {train.batch_size // train.microbatch} microbatches a step, which so many "
+                "can't share evenly"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _guidable(self) -> Self:
         sample, train = self.sample, self.train
         if sample.guidance == 1:

@@ -72,6 +72,12 @@ class ModelParams(Section):
         return chosen
 
 
+class GuardParams(Section):
+    non_finite: Literal["stop", "skip"]
+    spike: Annotated[float, Field(gt=1)] | None
+    on_spike: Literal["stop", "skip"]
+
+
 class TrainParams(Section):
     steps: Count
     batch_size: Count
@@ -88,6 +94,8 @@ class TrainParams(Section):
     snapshots: Annotated[int, Field(ge=0, le=1000)]
     label_drop: Annotated[float, Field(ge=0, le=1)]
     horizontal_flip: bool
+    shard: bool
+    guard: GuardParams
     log_every: Count
     validate_every: Count
 
@@ -117,7 +125,11 @@ class RuntimeParams(Section):
     threads: Count
     workers: Annotated[int, Field(ge=1, le=256)]
     engine: Literal["local", "ray"]
+    processes: Annotated[int, Field(ge=1, le=4096)]
+    reduction: Literal["exact", "fast"]
+    loaders: Annotated[int, Field(ge=0, le=256)]
     tracking: bool
     progress: bool
     checkpoint_every: Count
+    checkpoint_seconds: Positive
     preview_every: Whole
