@@ -1,13 +1,17 @@
 """Where a stage computes, and the switches that make torch repeat itself there."""
 
 import os
+import re
+from pathlib import Path
 
+from rediffuse.environment import note
 from rediffuse.errors import UserError
 from rediffuse.params import RuntimeParams
 
 # cuBLAS keeps its results only with a fixed workspace, and reads this when it starts.
 os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
 
+import numpy as np
 import torch
 
 
@@ -26,13 +30,20 @@ def start(runtime: RuntimeParams) -> torch.device:
     # float32 means float32; the network's own precision is a parameter.
     torch.set_float32_matmul_precision("highest")
     torch.backends.cudnn.allow_tf32 = False
-    return torch.device("cuda" if runtime.device != "cpu" and available else "cpu")
+    device = torch.device("cuda" if runtime.device != "cpu" and available else "cpu")
+    note(environment(device) | _of_cuda(device))
+    return device
 
 
 def environment(device: torch.device) -> dict[str, str]:
-    """What beside data, parameters and code decides the last bits of a result on `device`."""
+    """What beside data, parameters and code decides the last bits of a result on `device`.
+
+    A training goes on from a state only where these are the same; `rediffuse.environment` knows more, to explain what
+    differs after all.
+    """
     facts = {
         "torch": torch.__version__,
+        "numpy": np.__version__,
         "device": device.type,
         "threads": str(torch.get_num_threads()),
         "instructions": torch.backends.cpu.get_cpu_capability(),
@@ -44,3 +55,14 @@ def environment(device: torch.device) -> dict[str, str]:
             "cudnn": str(torch.backends.cudnn.version()),  # type: ignore[no-untyped-call]
         }
     return facts
+
+
+def _of_cuda(device: torch.device) -> dict[str, str]:
+    """What else is worth knowing of a GPU where two results differ."""
+    if device.type != "cuda":
+        return {}
+    try:
+        driver = re.search(r"Kernel Module\D*([\d.]+)", Path("/proc/driver/nvidia/version").read_text())
+    except OSError:
+        driver = None
+    return {"driver": driver[1] if driver else "unknown", "cublas_workspace": os.environ["CUBLAS_WORKSPACE_CONFIG"]}

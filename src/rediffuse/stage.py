@@ -6,6 +6,8 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 from rediffuse.errors import TryAgainError, UserError
+from rediffuse.inputs import check_inputs
+from rediffuse.made import write_record
 from rediffuse.params import Params, load_params
 from rediffuse.tracking import Untracked, open_run
 from rediffuse.workspace import Workspace
@@ -22,6 +24,8 @@ def run_stage(stage: Callable[..., dict[str, Any]], *, live: bool = False, track
         live: hand the stage the run as a third argument, for curves and previews while it works.
         tracked: let MLflow know of it, where `runtime.tracking` is on.
 
+    Under DVC the stage's inputs are compared with dvc.lock before it starts; what made its outs is noted when it ends.
+
     The process ends with 0, with 2 after a `UserError` or with 75 after a `TryAgainError`; either is one line
     `stage NAME: message` on stderr. Any other exception is a bug and keeps its traceback.
     """
@@ -29,8 +33,10 @@ def run_stage(stage: Callable[..., dict[str, Any]], *, live: bool = False, track
     try:
         workspace = Workspace.here()
         params = load_params(workspace.params)
+        check_inputs(workspace, name)
         with _run_of(name, params, workspace, tracked and params.runtime.tracking) as run:
             stage(params, workspace, run) if live else stage(params, workspace)
+            write_record(workspace, name)
             run.finish_stage(name)
     except (UserError, TryAgainError) as error:
         sys.stderr.write(f"stage {name}: {' '.join(str(error).split())}\n")
