@@ -25,6 +25,7 @@ PACKAGES = (
     "torchvision",
 )
 TAG_PREFIX = "environment."
+_SHOWN = 40  # characters of a value; a digest's beginning tells enough
 
 _noted: dict[str, str] = {}
 
@@ -53,7 +54,7 @@ def environment_tags(root: Path) -> dict[str, str]:
 def differences(here: Mapping[str, str], there: Mapping[str, str]) -> list[str]:
     """The fields that differ, each as "torch 2.14.1 here, 2.11.0 there"."""
     return [
-        f"{field} {here.get(field, 'unknown')} here, {there.get(field, 'unknown')} there"
+        f"{field} {here.get(field, 'unknown')[:_SHOWN]} here, {there.get(field, 'unknown')[:_SHOWN]} there"
         for field in sorted(here.keys() | there.keys())
         if here.get(field) != there.get(field)
     ]
