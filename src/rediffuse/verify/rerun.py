@@ -1,4 +1,4 @@
-"""The pipeline once more: a copy of this tree in an empty folder, with nothing of what was made, and `dvc repro` there."""
+"""The pipeline once more: a copy of this tree, with nothing of what was made, and `dvc repro` there."""
 
 import os
 import shutil
@@ -64,12 +64,8 @@ def _reached(workspace: Workspace, first: str) -> set[str]:
     stages = stage_files(workspace)
     found, frontier = {first}, {first}
     while frontier:
-        frontier = {
-            name
-            for name in stages
-            for other in frontier
-            if stages[name].reads_from(stages[other]) and name not in found
-        }
+        reached = {name for name in stages for other in frontier if stages[name].reads_from(stages[other])}
+        frontier = reached - found
         found |= frontier
     return found
 
@@ -96,22 +92,22 @@ def _copy_out(workspace: Workspace, copy: Workspace, path: str, md5: str) -> Non
     if out_md5(source) == md5:
         _link(source, target)
         return
-    blob = _blob(workspace, md5)
-    if md5.endswith(".dir") and blob.is_file():
-        for entry in read_json(blob):
-            if (part := _blob(workspace, entry["md5"])).is_file():
-                _link(part, target / entry["relpath"])
-    elif blob.is_file():
-        _link(blob, target)
+    blob_of = _cache(workspace)
+    if blob_of(md5).is_file():
+        listed = read_json(blob_of(md5)) if md5.endswith(".dir") else [{"md5": md5, "relpath": ""}]
+        for entry in listed:
+            if (blob := blob_of(entry["md5"])).is_file():
+                _link(blob, target / entry["relpath"])
     if out_md5(target) != md5:
         raise UserError(f"{path} is neither here nor in DVC's cache as dvc.lock lists it; run dvc pull or dvc repro")
 
 
-def _blob(workspace: Workspace, md5: str) -> Path:
+def _cache(workspace: Workspace) -> Callable[[str], Path]:
     """Where DVC's cache keeps an MD5."""
     from dvc.repo import Repo
 
-    return Path(Repo(str(workspace.root)).cache.local.oid_to_path(md5))
+    cache = Repo(str(workspace.root)).cache.local
+    return lambda md5: Path(cache.oid_to_path(md5))
 
 
 def _copy_dep(workspace: Workspace, copy: Workspace, path: str) -> None:
@@ -149,7 +145,7 @@ def _turn_tracking_off(copy: Workspace) -> None:
     from dvc.utils.serialize import modify_yaml  # it leaves the numbers as they are written
 
     with modify_yaml(str(copy.params)) as params:
-        params["runtime"]["tracking"] = False
+        params.setdefault("runtime", {})["tracking"] = False
 
 
 def _environment(folder: Path) -> dict[str, str]:
