@@ -64,7 +64,12 @@ def _locked_inputs(workspace: Workspace, stage: str) -> Iterator[tuple[Path, str
 
 def _damaged(workspace: Workspace, path: Path) -> Damaged | None:
     """The first file of an out whose MD5 is not the one that DVC remembers of it; None where DVC knows them all."""
-    actual = {path / name: md5 for name, md5 in folder_md5s(path).items()} if path.is_dir() else {path: file_md5(path)}
+    if path.is_dir():
+        actual = {path / name: md5 for name, md5 in folder_md5s(path).items()}
+    elif path.is_file():
+        actual = {path: file_md5(path)}
+    else:
+        return None  # The stage says what it misses.
     remembered, blob_of = _memory_of_dvc(workspace.root)
     for file, md5 in actual.items():
         believed = remembered(file)

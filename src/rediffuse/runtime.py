@@ -62,7 +62,8 @@ def _of_cuda(device: torch.device) -> dict[str, str]:
     if device.type != "cuda":
         return {}
     try:
-        driver = re.search(r"Kernel Module\D*([\d.]+)", Path("/proc/driver/nvidia/version").read_text())
+        told = Path("/proc/driver/nvidia/version").read_text()
     except OSError:
-        driver = None
+        told = ""
+    driver = re.search(r"Kernel Module.*?\s(\d+\.[\d.]+)", told)
     return {"driver": driver[1] if driver else "unknown", "cublas_workspace": os.environ["CUBLAS_WORKSPACE_CONFIG"]}

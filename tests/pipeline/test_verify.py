@@ -96,7 +96,7 @@ def test_another_parameter_of_an_mlflow_run_is_named(
     ("arguments", "message"),
     [
         (("--with", "nowhere"), "nowhere is no clone: it has no dvc.yaml"),
-        (("--run", "0" * 32), f"--run: MLflow knows no run {'0' * 32}"),
+        (("--run", "0" * 32), f"--run: MLflow gives no run {'0' * 32}"),
         (("--stage", "trainn"), "--stage: dvc.lock has no stage trainn; there are check, prepare, clean, split, "),
     ],
 )

@@ -44,7 +44,7 @@ def rerun(
     for name in kept:
         for path, md5 in made[name].outs.items():
             _copy_out(workspace, copy, path, md5)
-    for path in sorted({path for name in again for path in made[name].deps}):
+    for path in sorted({path for name in again & made.keys() for path in made[name].deps}):
         _copy_dep(workspace, copy, path)
     if first is None:
         copy.lock.unlink(missing_ok=True)

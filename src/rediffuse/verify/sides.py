@@ -3,7 +3,9 @@
 import json
 from collections.abc import Iterable, Mapping
 from graphlib import TopologicalSorter
+from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 from rediffuse import yaml12
 from rediffuse.environment import TAG_PREFIX
@@ -13,7 +15,6 @@ from rediffuse.params import flatten, load_params
 from rediffuse.tracking.key import content_key
 from rediffuse.tracking.names import safe_name
 from rediffuse.tracking.pipeline import StageFiles, stage_files
-from rediffuse.tracking.store import tracking_uri
 from rediffuse.verify.comparison import Making
 from rediffuse.workspace import Workspace
 
@@ -117,16 +118,20 @@ def _is_listed(parameter: str, params: Mapping[str, Any]) -> bool:
 
 
 def _run(workspace: Workspace, run_id: str) -> Any:
+    # A second's import, for one of three ways.
     from mlflow import MlflowClient
     from mlflow.exceptions import MlflowException
 
+    from rediffuse.tracking.store import tracking_uri
+
     uri = tracking_uri(workspace)
-    if uri.startswith(_SQLITE) and not workspace.tracking_database.exists() and str(workspace.home) in uri:
-        raise UserError(f"{workspace.tracking_database} is missing: there are no runs yet")
+    database = Path(unquote(uri.removeprefix(_SQLITE).partition("?")[0]))
+    if uri.startswith(_SQLITE) and not database.exists():
+        raise UserError(f"--run: there are no runs: {database} is missing")
     try:
         return MlflowClient(uri).get_run(run_id)
     except MlflowException as error:
-        raise UserError(f"--run: MLflow knows no run {run_id}: {str(error).splitlines()[0]}") from error
+        raise UserError(f"--run: MLflow gives no run {run_id}: {str(error).splitlines()[0]}") from error
 
 
 def _as_text(value: Any) -> str:
