@@ -135,7 +135,7 @@ def test_a_rerun_of_the_last_stage_gives_the_same_bytes_and_leaves_no_folder(tra
 
 
 @pytest.mark.slow
-def test_a_rerun_of_all_is_the_same_and_one_of_another_code_names_it(trained: Repository, tmp_path: Path):
+def test_a_rerun_of_all_is_the_same_and_one_with_another_parameter_names_it(trained: Repository, tmp_path: Path):
     (tmp_path / "temporary").mkdir()
     command = ("python", "-m", "rediffuse.verify")
     said = trained.run(*command, **elsewhere(trained, tmp_path))
