@@ -64,6 +64,10 @@ class CheckpointFolder:
                 path.unlink()
             yield
 
+    @contextmanager
+    def writer(self) -> "Iterator[Writer]":
+        yield Writer(self)
+
     def take_snapshot(self, state: TrainingState, description: Description) -> None:
         """Write each average as a model of its own; the next checkpoint lists them."""
         for average in state.averages.members:
@@ -120,6 +124,17 @@ class CheckpointFolder:
         return sorted(((int(match[1]), path) for match, path in named if match), reverse=True)
 
 
+@dataclass(frozen=True)
+class Writer:
+    folder: CheckpointFolder
+
+    def save(self, state: TrainingState, record: Mapping[str, Any]) -> None:
+        self.folder.save(state, record)
+
+    def take_snapshot(self, state: TrainingState, description: Description) -> None:
+        self.folder.take_snapshot(state, description)
+
+
 def _intact(path: Path) -> bool:
     match = _NAME.fullmatch(path.name)
     return match is not None and sha256(path) == match[2]
@@ -132,6 +147,7 @@ def _tensors(state: TrainingState) -> dict[str, Tensor]:
         tensors |= {f"{average.name}.{name}": tensor for name, tensor in average.denoiser.state_dict().items()}
     for name, parameter in state.trained.named_parameters():
         tensors |= {f"optimizer.{key}.{name}": value for key, value in state.optimizer.state[parameter].items()}
+    tensors["guard.memory"] = state.guard.memory
     return tensors
 
 
@@ -142,6 +158,7 @@ def _restore(state: TrainingState, tensors: Mapping[str, Tensor]) -> None:
     state.trained.load_state_dict(below("weights."))
     for average in state.averages.members:
         average.denoiser.load_state_dict(below(f"{average.name}."))
+    state.guard.memory = tensors["guard.memory"].to(state.guard.memory.device)
     moments = {key: below(f"optimizer.{key}.") for key in ("step", "exp_avg", "exp_avg_sq")}
     for name, parameter in state.trained.named_parameters():
         state.optimizer.state[parameter] = {key: values[name].to(parameter.device) for key, values in moments.items()}
