@@ -99,6 +99,7 @@ def train(params: Params, workspace: Workspace, run: Run | None = None) -> dict[
             {
                 "steps": state.step,
                 "examples": state.step * params.train.batch_size,
+                "skipped_steps": state.guard.skipped,
                 "parameters": sum(weights.numel() for weights in model.denoiser.parameters()),
                 "loss": curves.training[-1]["loss"],
                 "val_loss": last["val_loss"],
