@@ -1,6 +1,6 @@
 """Case 13: plant a fault in a copy of the code, and see that a test fails; and none without it.
 
-    python -m tests.faults.mutants [NAME ...]
+    python tests/faults/mutants.py [NAME ...]
 
 Each mutant breaks one promise by one line. The tests that guard it run in the copy: first on the code as it is, where
 they must pass, then on each mutant, where one must fail. Ends with 1 where a mutant survives.

@@ -480,7 +480,8 @@ def test_a_second_trainer_of_the_same_run_is_refused(tmp_path: Path):
 def test_the_fingerprint_is_one_for_equal_parts_and_another_for_any_change():
     parts = {"train": {"lr": 1e-3}, "seed": 0}
     assert fingerprint(parts) == fingerprint(dict(reversed(parts.items())))
-    assert fingerprint(parts) != fingerprint(parts | {"seed": 1})
+    changed = [parts | {"seed": 1}, parts | {"train": {"lr": 2e-3}}, parts | {"train": {}}, {"seed": 0}, {}]
+    assert len({fingerprint(each) for each in [parts, *changed]}) == 6
 
 
 def test_what_is_due_every_so_often_is_due_at_the_end():
