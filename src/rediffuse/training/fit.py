@@ -1,12 +1,10 @@
 """A whole training: the loop with its curves, checkpoints, previews and progress bar around it."""
 
-import hashlib
-import json
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Protocol
 
 import torch
 from tqdm import tqdm
@@ -123,34 +121,35 @@ def fit(
         disable=None if runtime.progress else True,
     )
     state.denoiser.train()
-    for result in train(state, model, batches=batches, params=params, seed=seed):
-        window += result.loss
-        bar.update(params.batch_size)
-        if due(result.step, params.log_every, params.steps):
-            _record_loss(curves, result, _finite(window, result.step))
-            window.zero_()
-            bar.set_postfix(loss=f"{curves.training[-1]['loss']:.4f}")
-        if due(result.step, params.validate_every, params.steps):
-            raw, average = validate(state.denoiser), validate(state.average)
-            state.denoiser.train()
-            curves.validation.append({"step": result.step, "val_loss": raw, "val_loss_ema": average})
-        if runtime.preview_every and due(result.step, runtime.preview_every, params.steps):
-            for name, denoiser in (("raw", state.denoiser), ("ema", state.average)):
-                denoiser.eval()
-                log.log_image(f"step-{result.step:07d}-{name}.png", preview(denoiser))
-            state.denoiser.train()
-        if result.step in snapshot_steps:
-            checkpoints.take_snapshot(state, model.description)
-        if due(result.step, runtime.checkpoint_every, params.steps):
-            curves.window = _finite(window, result.step)
-            checkpoints.save(
-                state, {"training": curves.training, "validation": curves.validation, "window": curves.window}
-            )
-            log.log_curve(curves.rows)
-            now = time.monotonic()
-            speed = (result.step - timed_step) * params.batch_size / (now - timed_at)
-            log.log_timing(result.step, {"examples_per_second": speed})
-            timed_step, timed_at = result.step, now
+    with checkpoints.writer() as writer:
+        for result in train(state, model, batches=batches, params=params, seed=seed):
+            window += result.loss
+            bar.update(params.batch_size)
+            if due(result.step, params.log_every, params.steps):
+                _record_loss(curves, result, _finite(window, result.step))
+                window.zero_()
+                bar.set_postfix(loss=f"{curves.training[-1]['loss']:.4f}")
+            if due(result.step, params.validate_every, params.steps):
+                raw, average = validate(state.denoiser), validate(state.average)
+                state.denoiser.train()
+                curves.validation.append({"step": result.step, "val_loss": raw, "val_loss_ema": average})
+            if runtime.preview_every and due(result.step, runtime.preview_every, params.steps):
+                for name, denoiser in (("raw", state.denoiser), ("ema", state.average)):
+                    denoiser.eval()
+                    log.log_image(f"step-{result.step:07d}-{name}.png", preview(denoiser))
+                state.denoiser.train()
+            if result.step in snapshot_steps:
+                writer.take_snapshot(state, model.description)
+            if due(result.step, runtime.checkpoint_every, params.steps):
+                curves.window = _finite(window, result.step)
+                writer.save(
+                    state, {"training": curves.training, "validation": curves.validation, "window": curves.window}
+                )
+                log.log_curve(curves.rows)
+                now = time.monotonic()
+                speed = (result.step - timed_step) * params.batch_size / (now - timed_at)
+                log.log_timing(result.step, {"examples_per_second": speed})
+                timed_step, timed_at = result.step, now
     bar.close()
     return state, curves
 
@@ -169,11 +168,6 @@ def _finite(window: torch.Tensor, step: int) -> float:
 def due(step: int, every: int, last: int) -> bool:
     """Whether something done every so many steps, and at the end, is done after this one."""
     return step % every == 0 or step == last
-
-
-def fingerprint(parts: Mapping[str, Any]) -> str:
-    """The name of all that decides a training's numbers: equal parts, equal bytes, and so one state to resume from."""
-    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
 def _record_loss(curves: Curves, result: StepResult, total: float) -> None:

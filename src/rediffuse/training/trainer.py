@@ -5,7 +5,7 @@ Logging, checkpoints, previews and the progress bar are the caller's. All random
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -32,7 +32,6 @@ class TrainingState:
         uncertainty: trained with them, where the weighting has one.
         averages: the moving averages of the denoiser's weights.
         optimizer: AdamW over the weights of `trained`.
-        snapshots: the files of averages written so far, each with its SHA-256.
     """
 
     step: int
@@ -40,7 +39,6 @@ class TrainingState:
     uncertainty: Uncertainty | None
     averages: Averages
     optimizer: torch.optim.AdamW
-    snapshots: dict[str, str] = field(default_factory=dict)
 
     @classmethod
     def new(cls, model: Model, params: TrainParams) -> "TrainingState":
