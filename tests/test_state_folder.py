@@ -1,8 +1,8 @@
 """A folder that one process at a time may have, and that goes as a whole."""
 
 import errno
+import fcntl
 import os
-import threading
 from pathlib import Path
 
 import pytest
@@ -23,19 +23,16 @@ def test_a_held_folder_is_refused_and_a_left_one_is_not(tmp_path: Path):
         pass
 
 
-def test_looking_whether_it_is_in_use_refuses_nobody(tmp_path: Path):
-    path, over = tmp_path / "run", threading.Event()
+def test_looking_whether_it_is_in_use_refuses_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Who looks has the lock for an instant; who wants it tries again."""
+    path = tmp_path / "run"
     with state_folder.locked(path):
         pass
-    looking = threading.Thread(target=lambda: [state_folder.in_use(path) for _ in iter(over.is_set, True)])
-    looking.start()
-    try:
-        for _ in range(200):
-            with state_folder.locked(path):
-                pass
-    finally:
-        over.set()
-        looking.join()
+    looking = os.open(path / state_folder.LOCK, os.O_RDONLY)
+    fcntl.flock(looking, fcntl.LOCK_SH)
+    monkeypatch.setattr(state_folder.time, "sleep", lambda _: os.close(looking))
+    with state_folder.locked(path):
+        assert state_folder.in_use(path)
 
 
 def test_a_lock_on_a_folder_that_was_removed_meanwhile_is_not_taken_for_the_new_one(
