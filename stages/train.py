@@ -6,7 +6,7 @@ from typing import Any
 import pandas as pd
 import torch
 
-from rediffuse import files, runtime
+from rediffuse import files, runtime, state_folder
 from rediffuse.data.card import Card
 from rediffuse.data.dataset import load_split
 from rediffuse.diffusion import NetworkDenoiser
@@ -21,7 +21,8 @@ from rediffuse.stage import run_stage
 from rediffuse.tables import rounded, write_table
 from rediffuse.tracking import Run, Untracked
 from rediffuse.training.checkpoint import CheckpointFolder
-from rediffuse.training.fit import fingerprint, fit
+from rediffuse.training.fingerprint import fingerprint
+from rediffuse.training.fit import fit
 from rediffuse.workspace import Workspace
 
 # The code whose change makes a checkpoint another training's; dvc.yaml lists the same.
@@ -65,17 +66,18 @@ def train(params: Params, workspace: Workspace, run: Run | None = None) -> dict[
         sampling = Sampling.of(model, shown, device, denoiser=denoiser)
         return class_grid(next(sampling.images(labels)), labels, card.classes, columns=8)
 
-    name = fingerprint(
-        {
-            "model": description,
-            "train": params.train.model_dump(mode="json"),
-            "seed": params.seed,
-            "data": [card.digest, files.sha256(workspace.split)],
-            "source": source_digest(Path(__file__), SOURCE),
-            "environment": runtime.environment(device),
-        }
-    )
-    checkpoints = CheckpointFolder(workspace.state / "train" / name)
+    parts = {
+        "model": description,
+        "train": params.train.model_dump(mode="json"),
+        "seed": params.seed,
+        "data": [card.digest, files.sha256(workspace.split)],
+        "source": source_digest(Path(__file__), SOURCE),
+        "environment": runtime.environment(device),
+    }
+    checkpoints = CheckpointFolder(workspace.state / "train" / fingerprint(parts), parts)
+    # Asked now, not when all is trained.
+    for path in (workspace.denoiser, workspace.plot("training"), workspace.metrics("train")):
+        state_folder.check_writable(path.parent)
     with checkpoints.locked():
         state, curves = fit(
             model,

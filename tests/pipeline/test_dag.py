@@ -18,6 +18,7 @@ PLUMBING = {
     "rediffuse.progress",
     "rediffuse.source",
     "rediffuse.stage",
+    "rediffuse.state_folder",
     "rediffuse.tracking",
     "rediffuse.workspace",
     "rediffuse.yaml12",

@@ -1,8 +1,5 @@
 """A whole training: the loop, with its pauses and a progress bar around it."""
 
-import hashlib
-import json
-from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -115,8 +112,3 @@ def _progress_bar(state: TrainingState, params: TrainParams, runtime: RuntimePar
         # None: only where somebody is looking.
         disable=None if runtime.progress else True,
     )
-
-
-def fingerprint(parts: Mapping[str, Any]) -> str:
-    """The name of all that decides a training's numbers: equal parts, equal bytes, and so one state to resume from."""
-    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()

@@ -19,7 +19,7 @@ from rediffuse.errors import UserError
 from rediffuse.model import Description
 from rediffuse.params import RuntimeParams, TrainParams
 from rediffuse.snapshots import planned
-from rediffuse.training.checkpoint import Writer
+from rediffuse.training.checkpoint_writer import CheckpointWriter
 from rediffuse.training.curves import Curves
 from rediffuse.training.guard import Refusal
 from rediffuse.training.trainer import StepResult, TrainingState, learning_rate
@@ -79,7 +79,7 @@ class Pauses:
         description: Description,
         validate: Callable[[NetworkDenoiser, Check], float],
         batch_ids: Callable[[int], list[str]],
-        writer: Writer,
+        writer: CheckpointWriter,
         refused: Path,
         log: Log,
         preview: Preview,

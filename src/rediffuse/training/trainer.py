@@ -5,7 +5,7 @@ Logging, checkpoints, previews and the progress bar are the caller's. All random
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -34,7 +34,6 @@ class TrainingState:
         averages: the moving averages of the denoiser's weights.
         optimizer: AdamW over the weights of `trained`.
         guard: refuses steps.
-        snapshots: the files of averages written so far, each with its SHA-256.
     """
 
     step: int
@@ -43,7 +42,6 @@ class TrainingState:
     averages: Averages
     optimizer: torch.optim.AdamW
     guard: Guard
-    snapshots: dict[str, str] = field(default_factory=dict)
 
     @classmethod
     def new(cls, model: Model, params: TrainParams) -> "TrainingState":
