@@ -22,13 +22,25 @@ Levels = Annotated[
     tuple[Level, Level], BeforeValidator(lambda value: tuple(value) if isinstance(value, list) else value)
 ]
 
+
+
+def _by_name(value: object) -> object:
+    """Weights of classes by name, also where a number was written without quotes, as `dvc exp run -S` does."""
+    if not isinstance(value, dict):
+        return value
+    named = {str(key) if type(key) is int else key: weight for key, weight in value.items()}
+    if len(named) < len(value):
+        raise ValueError("sample.classes names a class twice, once in quotes and once without; keep one")
+    return named
+
+
 # A corrector can stand between their steps, because each of them needs nothing of the steps before.
 SINGLE_STEP = ("ancestral", "ddim", "euler_maruyama", "reverse_diffusion")
 
 
 class SampleParams(Section):
     count: Count
-    classes: Annotated[dict[str, Weight], Field(min_length=1)] | None
+    classes: Annotated[Annotated[dict[str, Weight], Field(min_length=1)] | None, BeforeValidator(_by_name)]
     seed: int
     sampler: SamplerName
     grid: Literal["uniform", "uniform_log_snr", "trailing", "karras", "discrete"]
