@@ -52,7 +52,10 @@ def test_scalars_follow_yaml_1_2_as_dvc_reads_it(tmp_path: Path, scalar: str, va
 
 def scalars() -> list[str]:
     """Every combination of what decides a scalar's type, plain and with what may stand around it."""
-    signs, wholes = ("", "-", "+", "--"), ("", "0", "7", "08", "010", "1_000", "12", "1e", "0o17", "0x1F", "0b101", "0o8")
+    signs, wholes = (
+        ("", "-", "+", "--"),
+        ("", "0", "7", "08", "010", "1_000", "12", "1e", "0o17", "0x1F", "0b101", "0o8"),
+    )
     fractions, exponents = ("", ".", ".5", "._", ".5_0", "_"), ("", "e5", "E-5", "e+05", "e", "e5.0", "e1_0")
     numbers = ["".join(parts) for parts in itertools.product(signs, wholes, fractions, exponents)]
     words = ["yes no on off y n true false null none ~ nan inf .nan .inf -.inf +.INF .Nan .NaN .infinity = << 1:30"]
@@ -62,7 +65,18 @@ def scalars() -> list[str]:
     plain = ["1e-4", "0x1f", "010", "yes", "null", "", "~", "1_0", "é", "日本", "a b", "2026-01-01", ".5e5", "0o7"]
     wrapped = [outer.format(inner) for outer, inner in itertools.product(around, plain)]
     odd = ["|\n  text\n", ">\n  folded\n  text\n", "&a 1", "!!set {a}", "!!binary aGk=", "!!float 1", "!!int '5'"]
-    odd += ["!!python/object:os.system ls", "!mine 1", "!!omap [a: 1]", "\t1", "@at", "%x", "a: b", "[1, 2", "- 1", "*a"]
+    odd += [
+        "!!python/object:os.system ls",
+        "!mine 1",
+        "!!omap [a: 1]",
+        "\t1",
+        "@at",
+        "%x",
+        "a: b",
+        "[1, 2",
+        "- 1",
+        "*a",
+    ]
     return [*numbers, *cased, *dates, *wrapped, *odd]
 
 
@@ -94,8 +108,15 @@ def test_every_scalar_has_dvcs_value_and_type_or_is_refused_in_one_line():
     assert agreed > 1800
     # All that DVC takes and parameters refuse: no plain values, anchors, and dates, which DVC reads as objects.
     kinds = {type(parse_yaml(f"k: {scalar}", "p")["k"]) for scalar in refused}
-    assert kinds <= {datetime.date, datetime.datetime, set, bytes, dict, list, int, type(None)} | {type(parse_yaml("k: !!omap [a: 1]", "p")["k"])}
-    assert {scalar for scalar in refused if "2026" not in scalar} == {"&a 1", "!!set {a}", "!!binary aGk=", "!!omap [a: 1]"}
+    assert kinds <= {datetime.date, datetime.datetime, set, bytes, dict, list, int, type(None)} | {
+        type(parse_yaml("k: !!omap [a: 1]", "p")["k"])
+    }
+    assert {scalar for scalar in refused if "2026" not in scalar} == {
+        "&a 1",
+        "!!set {a}",
+        "!!binary aGk=",
+        "!!omap [a: 1]",
+    }
 
 
 @given(st.floats(allow_nan=False) | st.integers() | st.booleans() | st.none() | st.text("aß1e-_.: #'\"\\yn~\n"))

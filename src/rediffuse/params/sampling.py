@@ -17,11 +17,10 @@ SamplerName = Literal[
     "annealed_langevin",
     "ode",
 ]
-Level = Annotated[float, Field(ge=0)]
+Level = Annotated[float, Field(ge=0, le=1e9)]
 Levels = Annotated[
     tuple[Level, Level], BeforeValidator(lambda value: tuple(value) if isinstance(value, list) else value)
 ]
-
 
 
 def _by_name(value: object) -> object:
@@ -47,7 +46,7 @@ class SampleParams(Section):
     steps: Count
     eta: Annotated[float, Field(ge=0, le=10)]
     variance: Literal["posterior", "process"]
-    churn: Annotated[float, Field(ge=0)]
+    churn: Annotated[float, Field(ge=0, le=1e9)]
     churn_levels: Levels | None
     churn_noise: Positive
     corrector_steps: Annotated[int, Field(ge=0, le=100)]
@@ -63,7 +62,7 @@ class SampleParams(Section):
     guidance_snapshot: Share
     guidance_levels: Levels | None
     ema_length: Annotated[float, Field(gt=0, lt=0.28)] | None
-    batch_size: Annotated[int, Field(ge=4)]
+    batch_size: Annotated[int, Field(ge=4, le=1_000_000_000)]
 
     @model_validator(mode="after")
     def _meaningful(self) -> Self:
