@@ -5,7 +5,7 @@ from typing import Literal
 
 import numpy as np
 
-from rediffuse.data.arrays import map_examples
+from rediffuse.data.arrays import StoredExamples, map_examples
 from rediffuse.data.manifest import MANIFEST, SPLIT, read_table
 from rediffuse.errors import UserError
 from rediffuse.workspace import Workspace
@@ -19,11 +19,13 @@ class Examples:
         images: uint8, N×C×H×W.
         labels: int64, N; positions in the card's classes, -1 where an image has no label.
         ids: N names.
+        stored: where other processes read the same images; None where they come from nowhere but memory.
     """
 
     images: np.ndarray
     labels: np.ndarray
     ids: tuple[str, ...]
+    stored: StoredExamples | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -47,4 +49,5 @@ def load_split(workspace: Workspace, split: Literal["train", "val", "test"]) -> 
         images=images[chosen],
         labels=manifest["label"].fillna(-1).to_numpy(dtype=np.int64)[chosen],
         ids=tuple(manifest["id"][chosen]),
+        stored=StoredExamples(workspace.examples, np.flatnonzero(chosen)),
     )

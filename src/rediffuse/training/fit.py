@@ -101,6 +101,8 @@ def fit(
         batch_size=params.batch_size,
         microbatch=params.microbatch,
         device=device,
+        loaders=runtime.loaders,
+        stored=examples.stored,
     )
 
     def validate(denoiser: NetworkDenoiser) -> float:
