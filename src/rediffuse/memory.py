@@ -1,4 +1,4 @@
-"""Where memory runs out: one line that says which parameter to lower. None is lowered by itself: it is in the numbers."""
+"""Where memory runs out: one line that says which parameter to lower. None is lowered by itself: numbers hang on it."""
 
 import errno
 import re

@@ -158,7 +158,7 @@ def _as_it_is(read: Any) -> Any:
     return read
 
 
-def _begin(lifeline: Connection, worker: int) -> None:
+def _begin(lifeline: Connection, _: int) -> None:
     """Runs first in each loader."""
     for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1"):
         signal.signal(getattr(signal, name), signal.SIG_IGN)
