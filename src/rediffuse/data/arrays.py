@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from tokenize import TokenError
 from types import TracebackType
 from typing import Any, Self
 
@@ -82,7 +83,8 @@ def map_examples(path: Path) -> np.ndarray:
         examples = np.lib.format.open_memmap(path, mode="r")
     except FileNotFoundError:
         raise UserError(f"{path} is missing; run the stage clean first") from None
-    except (OSError, ValueError) as error:
+    # The latter three are what NumPy's parser of the header makes of a spoilt one.
+    except (OSError, ValueError, SyntaxError, TokenError, OverflowError) as error:
         reason = " ".join(str(error).split())
         raise UserError(f"{path} can't be read as an array ({reason}); run dvc repro clean") from None
     if examples.dtype != np.uint8 or examples.ndim != 4:

@@ -6,6 +6,7 @@ from typing import Literal
 import numpy as np
 
 from rediffuse.data.arrays import StoredExamples, map_examples
+from rediffuse.data.card import Card
 from rediffuse.data.manifest import MANIFEST, SPLIT, read_table
 from rediffuse.errors import UserError
 from rediffuse.workspace import Workspace
@@ -44,10 +45,26 @@ def load_split(workspace: Workspace, split: Literal["train", "val", "test"]) -> 
             f"{workspace.examples} ({len(images)} examples), {workspace.manifest.name} ({len(manifest)}) and "
             f"{workspace.split.name} ({len(assigned)}) don't list the same examples; run dvc repro"
         )
+    card = Card.read(workspace.card)
+    if images.shape != (card.count, *card.shape):
+        raise UserError(
+            f"{workspace.examples} holds {_times(images.shape)}, but {workspace.card.name} says "
+            f"{_times((card.count, *card.shape))}; run dvc repro clean"
+        )
+    labels = manifest["label"].fillna(-1).to_numpy(dtype=np.int64)
+    if len(labels) and labels.max() >= max(len(card.classes), 1):
+        raise UserError(
+            f"{workspace.manifest} has the label {labels.max()}, but {workspace.card.name} names "
+            f"{len(card.classes)} classes; run dvc repro clean"
+        )
     chosen = (assigned["split"] == split).to_numpy(dtype=bool)
     return Examples(
         images=images[chosen],
-        labels=manifest["label"].fillna(-1).to_numpy(dtype=np.int64)[chosen],
+        labels=labels[chosen],
         ids=tuple(manifest["id"][chosen]),
         stored=StoredExamples(workspace.examples, np.flatnonzero(chosen)),
     )
+
+
+def _times(shape: tuple[int, ...]) -> str:
+    return "×".join(str(size) for size in shape)
