@@ -52,7 +52,7 @@ def load_split(workspace: Workspace, split: Literal["train", "val", "test"]) -> 
             f"{_times((card.count, *card.shape))}; run dvc repro clean"
         )
     labels = manifest["label"].fillna(-1).to_numpy(dtype=np.int64)
-    if len(labels) and labels.max() >= max(len(card.classes), 1):
+    if card.classes and labels.max(initial=-1) >= len(card.classes):
         raise UserError(
             f"{workspace.manifest} has the label {labels.max()}, but {workspace.card.name} names "
             f"{len(card.classes)} classes; run dvc repro clean"
