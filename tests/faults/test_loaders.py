@@ -121,7 +121,7 @@ if __name__ == "__main__":
         pids = [int(pid) for pid in training.stdout.readline().split()]
         assert len(pids) == 2
         training.kill()
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 30
     while (left := [pid for pid in pids if Path(f"/proc/{pid}").exists()]) and time.monotonic() < deadline:
         time.sleep(0.05)
     assert left == []
