@@ -6,7 +6,7 @@ from typing import Any
 import pandas as pd
 import torch
 
-from rediffuse import files, runtime, state_folder
+from rediffuse import files, memory, runtime, state_folder
 from rediffuse.data.card import Card
 from rediffuse.data.dataset import load_split
 from rediffuse.diffusion import NetworkDenoiser
@@ -45,6 +45,9 @@ LENGTH = "train.ema_length"
 CPU = torch.device("cpu")
 
 
+@memory.advised(
+    "use a smaller train.microbatch, which is part of the numbers, or train.shard with more runtime.processes"
+)
 def train(params: Params, workspace: Workspace, run: Run | None = None) -> dict[str, Any]:
     """Train the model that `model` and `diffusion` describe, or go on where a killed training of it stopped."""
     device = runtime.start(params.runtime)

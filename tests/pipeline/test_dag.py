@@ -14,6 +14,7 @@ STAGES = yaml12.load(CHECKOUT / "dvc.yaml")["stages"]
 PLUMBING = {
     "rediffuse",
     "rediffuse.errors",
+    "rediffuse.memory",
     "rediffuse.params",
     "rediffuse.progress",
     "rediffuse.source",

@@ -60,6 +60,8 @@ def fit(
         batch_size=params.batch_size,
         microbatch=params.microbatch,
         device=device,
+        loaders=runtime.loaders,
+        stored=examples.stored,
     )
 
     def validate(denoiser: NetworkDenoiser, check: Check) -> float:
