@@ -14,6 +14,7 @@ from tqdm import tqdm
 from rediffuse.data.dataset import Examples
 from rediffuse.diffusion import NetworkDenoiser
 from rediffuse.errors import UserError
+from rediffuse.leaving import deferred
 from rediffuse.model import Model
 from rediffuse.params import RuntimeParams, TrainParams
 from rediffuse.snapshots import planned
@@ -123,34 +124,36 @@ def fit(
         disable=None if runtime.progress else True,
     )
     state.denoiser.train()
-    for result in train(state, model, batches=batches, params=params, seed=seed):
-        window += result.loss
-        bar.update(params.batch_size)
-        if due(result.step, params.log_every, params.steps):
-            _record_loss(curves, result, _finite(window, result.step))
-            window.zero_()
-            bar.set_postfix(loss=f"{curves.training[-1]['loss']:.4f}")
-        if due(result.step, params.validate_every, params.steps):
-            raw, average = validate(state.denoiser), validate(state.average)
-            state.denoiser.train()
-            curves.validation.append({"step": result.step, "val_loss": raw, "val_loss_ema": average})
-        if runtime.preview_every and due(result.step, runtime.preview_every, params.steps):
-            for name, denoiser in (("raw", state.denoiser), ("ema", state.average)):
-                denoiser.eval()
-                log.log_image(f"step-{result.step:07d}-{name}.png", preview(denoiser))
-            state.denoiser.train()
-        if result.step in snapshot_steps:
-            checkpoints.take_snapshot(state, model.description)
-        if due(result.step, runtime.checkpoint_every, params.steps):
-            curves.window = _finite(window, result.step)
-            checkpoints.save(
-                state, {"training": curves.training, "validation": curves.validation, "window": curves.window}
-            )
-            log.log_curve(curves.rows)
-            now = time.monotonic()
-            speed = (result.step - timed_step) * params.batch_size / (now - timed_at)
-            log.log_timing(result.step, {"examples_per_second": speed})
-            timed_step, timed_at = result.step, now
+    with deferred() as asked:
+        for result in train(state, model, batches=batches, params=params, seed=seed):
+            window += result.loss
+            bar.update(params.batch_size)
+            if due(result.step, params.log_every, params.steps):
+                _record_loss(curves, result, _finite(window, result.step))
+                window.zero_()
+                bar.set_postfix(loss=f"{curves.training[-1]['loss']:.4f}")
+            if due(result.step, params.validate_every, params.steps):
+                raw, average = validate(state.denoiser), validate(state.average)
+                state.denoiser.train()
+                curves.validation.append({"step": result.step, "val_loss": raw, "val_loss_ema": average})
+            if runtime.preview_every and due(result.step, runtime.preview_every, params.steps):
+                for name, denoiser in (("raw", state.denoiser), ("ema", state.average)):
+                    denoiser.eval()
+                    log.log_image(f"step-{result.step:07d}-{name}.png", preview(denoiser))
+                state.denoiser.train()
+            if result.step in snapshot_steps:
+                checkpoints.take_snapshot(state, model.description)
+            if asked.reason or due(result.step, runtime.checkpoint_every, params.steps):
+                curves.window = _finite(window, result.step)
+                checkpoints.save(
+                    state, {"training": curves.training, "validation": curves.validation, "window": curves.window}
+                )
+                log.log_curve(curves.rows)
+                now = time.monotonic()
+                speed = (result.step - timed_step) * params.batch_size / (now - timed_at)
+                log.log_timing(result.step, {"examples_per_second": speed})
+                timed_step, timed_at = result.step, now
+            asked.check()
     bar.close()
     return state, curves
 
