@@ -10,6 +10,7 @@ from rediffuse import files, memory, runtime, state_folder
 from rediffuse.data.card import Card
 from rediffuse.data.dataset import load_split
 from rediffuse.diffusion import NetworkDenoiser
+from rediffuse.leaving import stay
 from rediffuse.model import build_model, describe, save_model
 from rediffuse.params import Params
 from rediffuse.pictures import class_grid
@@ -117,6 +118,7 @@ def train(params: Params, workspace: Workspace, run: Run | None = None) -> dict[
         if params.train.ema == "power":
             final = reconstruct(workspace.snapshots, params.train.ema_length, CPU, key=LENGTH).denoiser
         save_model(workspace.denoiser, description, final)
+        stay()
         checkpoints.clear()
     return metrics
 

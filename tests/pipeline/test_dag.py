@@ -13,7 +13,10 @@ STAGES = yaml12.load(CHECKOUT / "dvc.yaml")["stages"]
 # Where a change can't change what a stage computes: how it is started, told of, read from files and shown in between.
 PLUMBING = {
     "rediffuse",
+    "rediffuse.ancestry",
     "rediffuse.errors",
+    "rediffuse.gpus",
+    "rediffuse.leaving",
     "rediffuse.memory",
     "rediffuse.params",
     "rediffuse.progress",

@@ -66,8 +66,9 @@ def open_run(params: Params, workspace: Workspace, stage: str) -> "AbstractConte
         workspace: the run's store lies in its home, unless MLFLOW_TRACKING_URI names another.
         stage: the stage that runs now.
 
-    The block leaves the run RUNNING for the next stage; an exception sets FAILED, except a `TryAgainError`. Either is
-    found and continued by the next process with the same key. Only `finish_stage(LAST_STAGE)` sets FINISHED.
+    The block leaves the run RUNNING for the next stage; an exception sets FAILED, except a `TryAgainError` or a
+    `LeavingError`. Either is found and continued by the next process with the same key. Only `finish_stage(LAST_STAGE)`
+    sets FINISHED.
 
     Raises:
         UserError: the store can't be used (MLFLOW_TRACKING_URI is none of MLflow's, the experiment is deleted).

@@ -18,7 +18,7 @@ from typing import Any
 
 from mlflow.entities import Metric, Param, RunTag
 
-from rediffuse.errors import TryAgainError
+from rediffuse.errors import LeavingError, TryAgainError
 from rediffuse.params import Params, flatten
 from rediffuse.tracking import LAST_STAGE, mirror
 from rediffuse.tracking.key import content_key
@@ -43,7 +43,7 @@ def opened_run(params: Params, workspace: Workspace, stage: str) -> Iterator["Tr
         run.describe(params, stage)
     try:
         yield run
-    except TryAgainError:
+    except (TryAgainError, LeavingError):
         raise  # Interrupted, not failed: the next process goes on where this one stood.
     except BaseException:
         store.client.set_terminated(run.id, "FAILED")
