@@ -1,4 +1,4 @@
-"""What a kill and a disk can do to a checkpoint that is being written: acceptance cases 2, 4 (the storage's side), 11 and 14.
+"""What a kill and a disk do to a checkpoint that is being written: acceptance cases 2, 4 (the storage's side), 11, 14.
 
 Case 15, an output that can't be written, is in tests/stages/test_train.py and tests/test_state_folder.py.
 """
