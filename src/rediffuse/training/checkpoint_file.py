@@ -95,7 +95,7 @@ def read(path: Path) -> tuple[Content, dict[str, Tensor]]:
     content = _content(metadata.get(_KEY, ""))
     wrong = no_numbers(tensors)
     if wrong:
-        raise UnusableError(f"{wrong[0]} holds NaN or infinity, and so do {len(wrong) - 1} more of its tensors")
+        raise UnusableError(f"{wrong[0]} holds NaN or infinity, as do {len(wrong)} of its {len(tensors)} tensors")
     return content, tensors
 
 

@@ -123,8 +123,8 @@ class CheckpointWriter:
         wrong = checkpoint_file.no_numbers(tensors)
         if wrong:
             raise UserError(
-                f"after step {step} {wrong[0]} holds NaN or infinity, and so do {len(wrong) - 1} more tensors of the "
-                f"training; {self._stays()}. A lower train.lr or train.grad_clip may help"
+                f"after step {step} {wrong[0]} holds NaN or infinity, as do {len(wrong)} of the training's "
+                f"{len(tensors)} tensors; {self._stays()}. A lower train.lr or train.grad_clip may help"
             )
         content = Content(step, self._fingerprint, dict(self._digests), record)
         written = checkpoint_file.write(self._folder, content, tensors)
