@@ -75,7 +75,8 @@ def open_run(params: Params, workspace: Workspace, stage: str) -> "AbstractConte
     found and continued by the next process with the same key. Only `finish_stage(LAST_STAGE)` sets FINISHED.
 
     No failure of MLflow, of its store or of the journal is raised: it is one line on stderr. At its end the block waits
-    up to 15 seconds for MLflow to take the rest; 2 where it failed before, or where the process is asked to leave.
+    for MLflow to take the rest, up to a minute while it does; 10 seconds for a first answer, 2 where it failed before,
+    or where the process is asked to leave.
 
     Raises:
         UserError: MLFLOW_TRACKING_URI is none of MLflow's.

@@ -26,7 +26,8 @@ from rediffuse.tracking.sender import Sender
 from rediffuse.tracking.store import check_uri, reason
 from rediffuse.workspace import Workspace
 
-_AT_THE_END = 15.0  # seconds for MLflow to take the rest of a stage
+# Seconds for MLflow to take the rest of a stage: for one that is slow; one that does not answer is known long before.
+_AT_THE_END = 60.0
 _LEAVING = 2.0  # the same where the process was asked to leave
 
 

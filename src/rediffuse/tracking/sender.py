@@ -61,6 +61,7 @@ class Sender:
     def _work(self) -> None:
         while True:
             closing = self._closing.is_set()  # asked before the journal is read: then nothing is told after
+            started = time.monotonic()
             self._news.clear()
             try:
                 self._deliver()
@@ -69,6 +70,8 @@ class Sender:
             except Exception as error:
                 self._failures += 1
                 self._expected = False
+                # A stage that ends waits for no second answer that takes as long as the first.
+                closing |= self._closing.is_set() and time.monotonic() - started > _SECOND_TRY
                 if closing or self._failures > 1:
                     self._warn(str(error))
                 if not closing:

@@ -28,7 +28,7 @@ _SQLITE = "sqlite:///"
 _REMOTE = ("http", "https", "databricks")
 _DATABASES = {"sqlite": None, "postgresql": 5432, "mysql": 3306, "mssql": 1433}
 """Scheme -> port of what MLflow keeps in a database."""
-_PATIENCE = 2.0  # seconds for a lock on a database, and for a database server to take a connection
+_PATIENCE = 1.0  # seconds for a lock on a database, and for a database server to take a connection
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,7 @@ def tracking_uri(workspace: Workspace) -> str:
 def check_file(workspace: Workspace) -> None:
     """Ask a SQLite file for the right to write, and let readers (mlflow ui) and a writer work at the same time.
 
-    MLflow waits 20 seconds for a lock that this waits two for.
+    MLflow waits 20 seconds for a lock that this waits one for.
 
     Raises:
         OSError, sqlite3.Error: it can't be written now.
