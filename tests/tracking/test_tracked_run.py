@@ -18,6 +18,7 @@ from rediffuse.errors import TryAgainError
 from rediffuse.params import Params
 from rediffuse.tracking import open_run
 from rediffuse.tracking.journal import waiting
+from rediffuse.tracking.records import Summaries
 from rediffuse.tracking.store import open_store
 from rediffuse.workspace import Workspace
 
@@ -140,6 +141,34 @@ def test_curves_skip_the_steps_that_an_earlier_process_logged(
     assert history(workspace, found, "timing/examples_per_second") == [(1, 100.0)]
     assert "rediffuse.diverged" not in found.data.tags
     assert capsys.readouterr().err == ""
+
+
+def test_a_run_that_somebody_deletes_meanwhile_is_told_again_as_a_new_one(
+    params: Params, workspace: Workspace, runs: Runs, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with open_run(params, workspace, "train") as run:
+        run.log_curve([{"step": 1, "loss": 0.5}])
+        assert eventually(lambda: run.id is not None)
+        deleted = run.id
+        open_store(workspace).client.delete_run(deleted)
+        run.log_curve([{"step": 2, "loss": 0.25}])
+    (found,) = runs(workspace)
+    assert found.info.run_id == run.id != deleted
+    assert history(workspace, found, "train/loss") == [(1, 0.5), (2, 0.25)]
+    assert found.data.params["train.lr"] == "0.002"
+    assert capsys.readouterr().err == ""
+
+
+def test_a_record_that_mlflow_never_takes_is_left_out_and_what_comes_after_is_told(
+    params: Params, workspace: Workspace, runs: Runs, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with open_run(params, workspace, "train") as run:
+        run.tell(Summaries(values={"what?": 1.0}))
+        run.tell(Summaries(values={"split/train": 7.0}))
+    (found,) = runs(workspace)
+    assert found.data.metrics == {"split/train": 7.0}
+    assert capsys.readouterr().err.startswith("warning: MLflow refuses a record (summaries: ")
+    assert waiting(workspace) == []
 
 
 def test_a_replay_that_computes_something_else_is_told(

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Iterator
+from typing import NoReturn
 
 from mlflow.exceptions import MlflowException
 
@@ -53,9 +54,13 @@ class Delivery:
         try:
             run.tell(told)
         except MlflowException as error:
-            # A record that no store will ever take must not keep back all that come after it.
-            if error.error_code != "INVALID_PARAMETER_VALUE" or run.entity().info.lifecycle_stage != "active":
+            if error.error_code not in {"INVALID_PARAMETER_VALUE", "RESOURCE_DOES_NOT_EXIST"}:
                 raise
+            if not _is_there(run.store, run.id):
+                self._begin_anew()
+            if error.error_code != "INVALID_PARAMETER_VALUE":
+                raise
+            # A record that no store will ever take must not keep back all that come after it.
             kind = type(told[0].record).__name__.lower()
             sys.stderr.write(f"warning: MLflow refuses a record ({kind}: {reason(error)}); it is left out\n")
         for each in told:
@@ -71,8 +76,11 @@ class Delivery:
                 return MlflowRun.begun(store, first.record, first.at, journal.folder)
         if journal.run_id and _is_there(store, journal.run_id):
             return MlflowRun(store, journal.run_id, journal.folder)
-        # Somebody deleted the run: all is told again, to a new one.
-        journal.note_sent(0, None)
+        self._begin_anew()
+
+    def _begin_anew(self) -> NoReturn:
+        """Somebody deleted the run: all is told again, to a new one, at the next try."""
+        self.journal.note_sent(0, None)
         raise TryAgainError("the run was deleted while it was told")
 
 

@@ -139,7 +139,8 @@ class Journal:
     def remove(self) -> None:
         """Delete it and release it."""
         # First: what is left after a kill in between is empty, not told twice.
-        (self.folder / "records.jsonl").unlink(missing_ok=True)
+        with suppress(OSError):
+            (self.folder / "records.jsonl").unlink(missing_ok=True)
         shutil.rmtree(self.folder, ignore_errors=True)
         self.release()
 

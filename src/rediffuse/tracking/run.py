@@ -72,9 +72,10 @@ class TrackedRun:
         """Begin the journal, and the thread that brings it to MLflow."""
         with self._guarded():
             key = content_key(params, self._workspace)
-            self._journal = Journal.begin(self._workspace, key)
-            self.tell(_begin(params, self._workspace, self._stage, key))
-            self._sender = Sender(self._journal, self._workspace, key)
+            journal = Journal.begin(self._workspace, key)
+            journal.append(_begin(params, self._workspace, self._stage, key))
+            self._journal = journal
+            self._sender = Sender(journal, self._workspace, key)
 
     def log_curve(self, rows: Sequence[Mapping[str, float]]) -> None:
         """Add rows of "step" and values to the curves `train/<name>`; a step that a curve already has is skipped."""

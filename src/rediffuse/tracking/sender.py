@@ -13,7 +13,8 @@ from rediffuse.tracking.delivery import Delivery, where
 from rediffuse.tracking.journal import Journal, held, waiting
 from rediffuse.workspace import Workspace
 
-_SECOND_TRY = 1.0  # seconds after the first failure
+_QUICK = 2.0  # seconds in which a store that is there says no
+_SECOND_TRY = 0.5  # seconds after the first failure
 _LATER_TRIES = 30.0  # seconds between the others
 _LAST_WORD = 2.0  # seconds at the end of a stage for a store that did not answer before
 _REMEMBERED = 600.0  # seconds for which a stage believes the one before it that the store does not answer
@@ -61,29 +62,32 @@ class Sender:
     def _work(self) -> None:
         while True:
             closing = self._closing.is_set()  # asked before the journal is read: then nothing is told after
-            started = time.monotonic()
             self._news.clear()
+            started = time.monotonic()
             try:
                 self._deliver()
-                self._failures, self._expected = 0, True
-                self._mark.unlink(missing_ok=True)
             except Exception as error:
                 self._failures += 1
+                # A store may be busy for a moment; a second try is for one that said so at once, and as a surprise.
+                surprise = self._failures == 1 and self._expected and time.monotonic() - started < _QUICK
                 self._expected = False
-                # A stage that ends waits for no second answer that takes as long as the first.
-                closing |= self._closing.is_set() and time.monotonic() - started > _SECOND_TRY
-                if closing or self._failures > 1:
+                if not surprise:
                     self._warn(str(error))
-                if not closing:
-                    self._closing.wait(_SECOND_TRY if self._failures == 1 else _LATER_TRIES)
-            else:
-                if not closing:
-                    self._news.wait()
+                    if self._closing.is_set():
+                        self._delivery.journal.release()
+                        return
+                if self._failures == 1:
+                    time.sleep(_SECOND_TRY)
+                else:
+                    self._closing.wait(_LATER_TRIES)
+                continue
+            self._failures, self._expected = 0, True
+            with suppress(OSError):
+                self._mark.unlink(missing_ok=True)
             if closing:
-                break
-        if not self._failures:
-            self._delivery.journal.remove()
-        self._delivery.journal.release()
+                self._delivery.journal.remove()
+                return
+            self._news.wait()
 
     def _deliver(self) -> None:
         own = self._delivery.journal.folder
