@@ -597,6 +597,23 @@ def test_a_disk_that_fills_up_while_a_stage_runs_costs_what_was_told_then(
     assert [found.info.status for found in store.client.search_runs([store.experiment_id])] == ["FINISHED"]
 
 
+def test_a_journal_told_again_from_its_beginning_changes_nothing(
+    params: Params, workspace: Workspace, empty_database: Path, port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tell_all(params, workspace)  # nobody listens
+    shutil.copy(empty_database, workspace.tracking_database)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI")
+    (folder,) = waiting(workspace)
+    kept = shutil.copytree(folder, workspace.root / "kept")
+    list(synced(workspace))
+    client = open_store(workspace).client
+    before = check_told_once(client)
+    kept.rename(folder)
+    assert len(list(synced(workspace))) == 1
+    after = check_told_once(client)
+    assert after.to_dictionary() == before.to_dictionary()
+
+
 def test_a_journal_that_a_stage_writes_is_left_to_it(params: Params, workspace: Workspace, port: int) -> None:
     tell_all(params, workspace)
     (folder,) = waiting(workspace)
