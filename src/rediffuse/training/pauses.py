@@ -185,7 +185,7 @@ class Pauses:
         path = self.refused / f"step-{refusal.step:07d}.json"
         value = {"step": refusal.step, "reason": refusal.reason, "ids": self.batch_ids(refusal.step)}
         files.write_json(path, value)
-        self.log.log_document(path.name, value)
+        self.log.log_document(path.stem, value)
         return path
 
 
