@@ -5,8 +5,9 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
-from rediffuse.errors import TryAgainError, UserError
+from rediffuse.errors import LeavingError, TryAgainError, UserError
 from rediffuse.inputs import check_inputs
+from rediffuse.leaving import stay, watched
 from rediffuse.made import write_record
 from rediffuse.params import Params, load_params
 from rediffuse.tracking import Untracked, open_run
@@ -26,19 +27,22 @@ def run_stage(stage: Callable[..., dict[str, Any]], *, live: bool = False, track
 
     Under DVC the stage's inputs are compared with dvc.lock before it starts; what made its outs is noted when it ends.
 
-    The process ends with 0, with 2 after a `UserError` or with 75 after a `TryAgainError`; either is one line
+    The process ends with 0, with 2 after a `UserError` or with 75 after a `TryAgainError` or a signal; each is one line
     `stage NAME: message` on stderr. Any other exception is a bug and keeps its traceback.
     """
     name = stage.__name__
     try:
-        workspace = Workspace.here()
-        params = load_params(workspace.params)
-        check_inputs(workspace, name)
-        with _run_of(name, params, workspace, tracked and params.runtime.tracking) as run:
-            stage(params, workspace, run) if live else stage(params, workspace)
-            write_record(workspace, name)
-            run.finish_stage(name)
-    except (UserError, TryAgainError) as error:
+        with watched(name):
+            workspace = Workspace.here()
+            params = load_params(workspace.params)
+            check_inputs(workspace, name)
+            with _run_of(name, params, workspace, tracked and params.runtime.tracking) as run:
+                stage(params, workspace, run) if live else stage(params, workspace)
+                # All is written; to leave now would only have it made again.
+                stay()
+                write_record(workspace, name)
+                run.finish_stage(name)
+    except (UserError, TryAgainError, LeavingError) as error:
         sys.stderr.write(f"stage {name}: {' '.join(str(error).split())}\n")
         sys.exit(error.exit_code)
 
