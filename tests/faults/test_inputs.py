@@ -15,7 +15,7 @@ import pytest
 from rediffuse import yaml12
 from rediffuse.errors import UserError
 from rediffuse.inputs import check_inputs
-from tests.pipeline.conftest import CHECKOUT, Repository, edit
+from tests.repository import CHECKOUT, Repository, edit
 
 STAGES = """
 import sys

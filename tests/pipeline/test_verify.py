@@ -10,8 +10,8 @@ from rediffuse.digests import out_md5
 from rediffuse.made import record_path
 from rediffuse.verify.__main__ import main
 from rediffuse.verify.sides import in_order, of_clone
-from tests.pipeline.conftest import Repository
 from tests.pipeline.test_repro import runs
+from tests.repository import Repository
 
 SAME = "same: 29 outs of 9 stages"
 
