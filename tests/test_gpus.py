@@ -141,6 +141,8 @@ def test_a_stage_computes_on_the_first_free_gpu_and_again_on_it(folder: Path, mo
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     monkeypatch.setattr(torch.cuda, "get_device_properties", lambda place: SimpleNamespace(uuid="ab"[place]))
     monkeypatch.setattr(torch.cuda, "set_device", chosen.append)
+    # What it notes of the GPU is asked of a driver that is not here.
+    monkeypatch.setattr(runtime, "environment", lambda device: {"device": device.type})
     holder = process(folder, HOLD, 1)
     assert holder.stdout.readline() == "0\n"
     second = torch.device("cuda", 1)
