@@ -3,10 +3,11 @@
 import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
 
 from rediffuse.errors import TryAgainError, UserError
-from rediffuse.params import Params, load_params
+from rediffuse.params import Params, RuntimeParams, load_params
 from rediffuse.tracking import Untracked, open_run
 from rediffuse.workspace import Workspace
 
@@ -14,13 +15,38 @@ if TYPE_CHECKING:
     from rediffuse.tracking.run import TrackedRun
 
 
-def run_stage(stage: Callable[..., dict[str, Any]], *, live: bool = False, tracked: bool = True) -> None:
+class Member(Protocol):
+    """One of the processes that compute a stage; `processes.Processes` is one."""
+
+    @property
+    def first(self) -> bool:
+        """Whether this is the one that prints and writes."""
+        ...
+
+
+Joined = Callable[[str, RuntimeParams], AbstractContextManager[Member]]
+"""(what `python -m` runs, the section `runtime`) -> this process among others; see `processes.joined`."""
+
+
+@dataclass(frozen=True)
+class _Alone:
+    first: bool = True
+
+
+def _alone(module: str, runtime: RuntimeParams) -> AbstractContextManager[Member]:  # noqa: ARG001
+    return nullcontext(_Alone())
+
+
+def run_stage(
+    stage: Callable[..., dict[str, Any]], *, live: bool = False, tracked: bool = True, joined: Joined = _alone
+) -> None:
     """Run a stage in the working folder with its params.yaml, inside the pipeline's MLflow run.
 
     Args:
         stage: `stage(params, workspace) -> metrics`; its name is the stage's name in dvc.yaml.
         live: hand the stage the run as a third argument, for curves and previews while it works.
         tracked: let MLflow know of it, where `runtime.tracking` is on.
+        joined: how this process becomes one of those that compute the stage; without, it is the only one.
 
     The process ends with 0, with 2 after a `UserError` or with 75 after a `TryAgainError`; either is one line
     `stage NAME: message` on stderr. Any other exception is a bug and keeps its traceback.
@@ -29,12 +55,19 @@ def run_stage(stage: Callable[..., dict[str, Any]], *, live: bool = False, track
     try:
         workspace = Workspace.here()
         params = load_params(workspace.params)
-        with _run_of(name, params, workspace, tracked and params.runtime.tracking) as run:
-            stage(params, workspace, run) if live else stage(params, workspace)
-            run.finish_stage(name)
+        with joined(f"stages.{name}", params.runtime) as member:
+            if not member.first:
+                params = params.model_copy(update={"runtime": _silent(params.runtime)})
+            with _run_of(name, params, workspace, tracked and params.runtime.tracking) as run:
+                stage(params, workspace, run) if live else stage(params, workspace)
+                run.finish_stage(name)
     except (UserError, TryAgainError) as error:
         sys.stderr.write(f"stage {name}: {' '.join(str(error).split())}\n")
         sys.exit(error.exit_code)
+
+
+def _silent(runtime: RuntimeParams) -> RuntimeParams:
+    return runtime.model_copy(update={"tracking": False, "progress": False})
 
 
 def _run_of(

@@ -15,6 +15,7 @@ PLUMBING = {
     "rediffuse",
     "rediffuse.errors",
     "rediffuse.params",
+    "rediffuse.processes",
     "rediffuse.progress",
     "rediffuse.source",
     "rediffuse.stage",

@@ -6,6 +6,7 @@ from torch import Tensor
 
 from rediffuse.diffusion import DenoisingLoss, NetworkDenoiser, NoiseLevels, noise_to_signal, stratified
 from rediffuse.networks import Condition
+from rediffuse.processes import current
 from rediffuse.randomness import generator
 from rediffuse.training.batches import to_float
 
@@ -77,13 +78,15 @@ def _losses(
     seed: int,
     device: torch.device,
 ) -> Tensor:
-    """The loss of each image at its time, on the CPU."""
-    parts = []
-    for start in range(0, len(images), BATCH):
+    """The loss of each image at its time, on the CPU; all processes ask for it together and share the work."""
+    processes, parts = current(), []
+    starts = range(0, len(images), BATCH)
+    for start in starts[processes.rank :: processes.count]:
         rows = slice(start, start + BATCH)
         x0 = to_float(torch.from_numpy(np.ascontiguousarray(images[rows])).to(device))
         noise = torch.randn(x0.shape, generator=generator(seed, f"{STREAM}/noise", index=start)).to(device)
         given = None if labels is None else torch.from_numpy(labels[rows]).to(device)
         each = loss(denoiser, x0, Condition(labels=given), noise, times[rows].to(device))
         parts.append(each.cpu())
-    return torch.cat(parts)
+    shared = processes.gather_on_all(parts)
+    return torch.cat([shared[index % processes.count][index // processes.count] for index in range(len(starts))])
