@@ -1,5 +1,6 @@
 """Stage `train`: the cleaned examples to the averaged weights of a denoiser."""
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from rediffuse.diffusion import NetworkDenoiser
 from rediffuse.model import build_model, describe, save_model
 from rediffuse.params import Params
 from rediffuse.pictures import class_grid
+from rediffuse.processes import current, joined
 from rediffuse.randomness import seeded_global
 from rediffuse.sampling import Sampling, class_mix, preview_params
 from rediffuse.snapshots import check_length, planned, publish, reconstruct
@@ -65,18 +67,23 @@ def train(params: Params, workspace: Workspace, run: Run | None = None) -> dict[
         sampling = Sampling.of(model, shown, device, denoiser=denoiser)
         return class_grid(next(sampling.images(labels)), labels, card.classes, columns=8)
 
-    name = fingerprint(
-        {
-            "model": description,
-            "train": params.train.model_dump(mode="json"),
-            "seed": params.seed,
-            "data": [card.digest, files.sha256(workspace.split)],
-            "source": source_digest(Path(__file__), SOURCE),
-            "environment": runtime.environment(device),
-        }
-    )
+    processes = current()
+    parts = {
+        "model": description,
+        "train": params.train.model_dump(mode="json"),
+        "seed": params.seed,
+        "data": [card.digest, files.sha256(workspace.split)],
+        "source": source_digest(Path(__file__), SOURCE),
+        "environment": runtime.environment(device),
+    }
+    if processes.count > 1 and params.runtime.reduction == "fast":
+        parts["reduction"] = {"reduction": "fast", "processes": processes.count}
+    if params.train.shard:
+        parts["reduction"] = {"reduction": "shard", "processes": processes.count}
+    processes.check_alike(parts)
+    name = fingerprint(parts)
     checkpoints = CheckpointFolder(workspace.state / "train" / name)
-    with checkpoints.locked():
+    with checkpoints.locked() if processes.first else nullcontext():
         state, curves = fit(
             model,
             examples,
@@ -89,6 +96,9 @@ def train(params: Params, workspace: Workspace, run: Run | None = None) -> dict[
             log=run or Untracked(),
             preview=preview,
         )
+        if not processes.first:
+            # The first process writes what all have computed.
+            return {}
         write_table(workspace.plot("training"), pd.DataFrame(curves.training, columns=["step", "loss", "lr"]))
         write_table(
             workspace.plot("validation"),
@@ -116,4 +126,4 @@ def train(params: Params, workspace: Workspace, run: Run | None = None) -> dict[
 
 
 if __name__ == "__main__":
-    run_stage(train, live=True)
+    run_stage(train, live=True, joined=joined)

@@ -11,3 +11,7 @@ class TryAgainError(Exception):
     """Nothing is wrong with the input, but not now (a lock is held, say). Exit code 75, EX_TEMPFAIL."""
 
     exit_code = 75
+
+
+class LeavingError(TryAgainError):
+    """The process was asked to leave, and what it had done is saved."""

@@ -30,6 +30,7 @@ from rediffuse.errors import UserError
 from rediffuse.files import replacing
 from rediffuse.networks import build_network
 from rediffuse.params import DiffusionParams, ModelParams, Section
+from rediffuse.processes import whole
 
 # One key, because safetensors writes several in another order each time.
 _KEY = "rediffuse"
@@ -147,7 +148,9 @@ def build_model(description: Description, device: torch.device) -> Model:
 
 def save_model(path: Path, description: Description, denoiser: NetworkDenoiser) -> None:
     """Write the weights of `denoiser` and the description; the same bytes for the same values."""
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in denoiser.network.state_dict().items()}
+    tensors = {
+        name: whole(tensor.detach()).cpu().contiguous() for name, tensor in denoiser.network.state_dict().items()
+    }
     with replacing(path) as temporary:
         save_file(tensors, temporary, {_KEY: json.dumps(description, sort_keys=True)})
 

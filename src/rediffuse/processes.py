@@ -12,17 +12,18 @@ import sys
 import threading
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TypeVar
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import torch
 import torch.distributed as dist
+from torch import Tensor
 from torch.distributed import PrefixStore, Store, TCPStore, rendezvous  # type: ignore[attr-defined]
 
-from rediffuse.errors import TryAgainError
+from rediffuse.errors import TryAgainError, UserError
 from rediffuse.params import RuntimeParams
 
 Value = TypeVar("Value")
@@ -80,12 +81,49 @@ class Processes:
         dist.all_gather_object(values, value)
         return values
 
+    def check_alike(self, parts: Mapping[str, Any]) -> None:
+        """Make sure that all of them have the same code, parameters and machine.
+
+        Args:
+            parts: what has to be the same, JSON values; nested.
+
+        Raises:
+            UserError: names the first that differs.
+        """
+        facts = self.gather_on_all(_flat(parts))
+        for rank, other in enumerate(facts):
+            for key in sorted(facts[0].keys() | other.keys()):
+                if facts[0].get(key) != other.get(key):
+                    raise UserError(
+                        f"process {rank} of {self.count} has {key} {other.get(key)}, process 0 has "
+                        f"{facts[0].get(key)}; all must be the same"
+                    )
+
 
 def current() -> Processes:
     """This process among those that were joined."""
     if dist.is_available() and dist.is_initialized():
         return Processes(dist.get_rank(), dist.get_world_size())
     return Processes()
+
+
+def whole(tensor: Tensor) -> Tensor:
+    """A tensor that may be spread over the processes, in one piece; all of them ask together."""
+    return tensor.full_tensor() if isinstance(tensor, _Spread) else tensor
+
+
+def own_part(tensor: Tensor) -> Tensor:
+    """What this process holds of a tensor that may be spread over them."""
+    return tensor.to_local() if isinstance(tensor, _Spread) else tensor
+
+
+@runtime_checkable
+class _Spread(Protocol):
+    """torch's DTensor, whose module takes half a second to import."""
+
+    def full_tensor(self) -> Tensor: ...
+
+    def to_local(self) -> Tensor: ...
 
 
 def wire(device: torch.device) -> torch.device:
@@ -214,6 +252,8 @@ class _Others:
 
 @contextmanager
 def _one_of_the_others(rank: int, count: int, runtime: RuntimeParams) -> Iterator[None]:
+    # Whatever watched for signals so far watches no more.
+    signal.set_wakeup_fd(-1)
     for number in SIGNALS:
         # Not SIG_IGN, which the processes that this one starts would inherit.
         signal.signal(number, lambda *_: None)
@@ -294,3 +334,11 @@ def _launchers_store() -> Store:
 def _numbers(rank: int, count: int) -> dict[str, str]:
     numbers = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": count, "LOCAL_WORLD_SIZE": count}
     return {name: str(number) for name, number in numbers.items()}
+
+
+def _flat(parts: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested mappings as one, with keys a.b.c."""
+    flat: dict[str, Any] = {}
+    for key, value in parts.items():
+        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {prefix + key: value}
+    return flat

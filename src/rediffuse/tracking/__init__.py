@@ -7,7 +7,7 @@ imports MLflow until a run is opened: it takes a second, and a stage that is not
 import os
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from rediffuse.params import Params
 from rediffuse.workspace import Workspace
@@ -40,6 +40,9 @@ class Run(Protocol):
     def log_image(self, name: str, png: bytes) -> None:
         """Keep a PNG as the artifact `previews/<name>`, in place of an earlier one of this name."""
 
+    def log_document(self, name: str, value: Any) -> None:
+        """Keep a JSON value as the artifact `documents/<name>`."""
+
 
 class Untracked:
     """A run that keeps nothing."""
@@ -49,6 +52,8 @@ class Untracked:
     def log_timing(self, step: int, values: Mapping[str, float]) -> None: ...
 
     def log_image(self, name: str, png: bytes) -> None: ...
+
+    def log_document(self, name: str, value: Any) -> None: ...
 
     def finish_stage(self, stage: str) -> None: ...
 

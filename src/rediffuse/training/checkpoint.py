@@ -18,12 +18,12 @@ from typing import Any
 
 from safetensors import safe_open
 from safetensors.torch import save_file
-from torch import Tensor
 
 from rediffuse.errors import TryAgainError
 from rediffuse.files import fsync_directory, replacing, sha256
 from rediffuse.model import Description, save_model
 from rediffuse.snapshots import Snapshot
+from rediffuse.training.tensors import restore, tensors_of
 from rediffuse.training.trainer import TrainingState
 
 _NAME = re.compile(r"step-(\d{8})-([0-9a-f]{64})\.safetensors")
@@ -64,6 +64,10 @@ class CheckpointFolder:
                 path.unlink()
             yield
 
+    @contextmanager
+    def writer(self) -> "Iterator[Writer]":
+        yield Writer(self)
+
     def take_snapshot(self, state: TrainingState, description: Description) -> None:
         """Write each average as a model of its own; the next checkpoint lists them."""
         for average in state.averages.members:
@@ -73,7 +77,7 @@ class CheckpointFolder:
 
     def save(self, state: TrainingState, record: Mapping[str, Any]) -> None:
         """Write the state, and beside it `record`: JSON values that belong to the same moment."""
-        tensors = {name: tensor.contiguous() for name, tensor in _tensors(state).items()}
+        tensors = {name: tensor.contiguous() for name, tensor in tensors_of(state).items()}
         older = [path for _, path in self._slots()]
         content = {"step": state.step, "snapshots": state.snapshots, "record": record}
         metadata = {"rediffuse": json.dumps(content, sort_keys=True)}
@@ -97,7 +101,7 @@ class CheckpointFolder:
                 content = json.loads(file.metadata()["rediffuse"])
                 if not self._all_there(content["snapshots"]):
                     continue
-                _restore(state, {name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
+                restore(state, {name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
             state.step, state.snapshots = content["step"], content["snapshots"]
             record: dict[str, Any] = content["record"]
             return record
@@ -120,28 +124,17 @@ class CheckpointFolder:
         return sorted(((int(match[1]), path) for match, path in named if match), reverse=True)
 
 
+@dataclass(frozen=True)
+class Writer:
+    folder: CheckpointFolder
+
+    def save(self, state: TrainingState, record: Mapping[str, Any]) -> None:
+        self.folder.save(state, record)
+
+    def take_snapshot(self, state: TrainingState, description: Description) -> None:
+        self.folder.take_snapshot(state, description)
+
+
 def _intact(path: Path) -> bool:
     match = _NAME.fullmatch(path.name)
     return match is not None and sha256(path) == match[2]
-
-
-def _tensors(state: TrainingState) -> dict[str, Tensor]:
-    """Weights, averages and the optimizer's moments, each under its own name."""
-    tensors = {f"weights.{name}": tensor for name, tensor in state.trained.state_dict().items()}
-    for average in state.averages.members:
-        tensors |= {f"{average.name}.{name}": tensor for name, tensor in average.denoiser.state_dict().items()}
-    for name, parameter in state.trained.named_parameters():
-        tensors |= {f"optimizer.{key}.{name}": value for key, value in state.optimizer.state[parameter].items()}
-    return tensors
-
-
-def _restore(state: TrainingState, tensors: Mapping[str, Tensor]) -> None:
-    def below(prefix: str) -> dict[str, Tensor]:
-        return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
-
-    state.trained.load_state_dict(below("weights."))
-    for average in state.averages.members:
-        average.denoiser.load_state_dict(below(f"{average.name}."))
-    moments = {key: below(f"optimizer.{key}.") for key in ("step", "exp_avg", "exp_avg_sq")}
-    for name, parameter in state.trained.named_parameters():
-        state.optimizer.state[parameter] = {key: values[name].to(parameter.device) for key, values in moments.items()}

@@ -1,66 +1,31 @@
-"""A whole training: the loop with its curves, checkpoints, previews and progress bar around it."""
+"""A whole training: the loop, with its pauses and a progress bar around it."""
 
 import hashlib
 import json
 import math
-import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Protocol
+from collections.abc import Mapping
+from contextlib import ExitStack
+from typing import Any
 
 import torch
+from torch import nn
 from tqdm import tqdm
 
+from rediffuse import leaving
 from rediffuse.data.dataset import Examples
 from rediffuse.diffusion import NetworkDenoiser
-from rediffuse.errors import UserError
+from rediffuse.errors import LeavingError
 from rediffuse.model import Model
 from rediffuse.params import RuntimeParams, TrainParams
-from rediffuse.snapshots import planned
+from rediffuse.processes import current
 from rediffuse.training.batches import Batches
-from rediffuse.training.checkpoint import CheckpointFolder
-from rediffuse.training.trainer import StepResult, TrainingState, train
+from rediffuse.training.checkpoint import CheckpointFolder, Writer
+from rediffuse.training.curves import Curves
+from rediffuse.training.gradients import Exact, Fast, Gradients, Sharded, check_shares
+from rediffuse.training.pauses import Check, Log, Pauses, Preview
+from rediffuse.training.sharding import Follower, share, spread
+from rediffuse.training.trainer import TrainingState, train
 from rediffuse.training.validation import validation_loss
-
-
-class Log(Protocol):
-    """Where a training tells how it goes; `rediffuse.tracking.Run` is one."""
-
-    def log_curve(self, rows: Sequence[Mapping[str, float]]) -> None:
-        """Rows of "step" and values; one that was told before may come again."""
-        ...
-
-    def log_timing(self, step: int, values: Mapping[str, float]) -> None:
-        """Values that depend on the machine."""
-        ...
-
-    def log_image(self, name: str, png: bytes) -> None:
-        """A preview."""
-        ...
-
-
-Preview = Callable[[NetworkDenoiser], bytes]
-"""A denoiser -> a PNG of what it makes."""
-
-
-@dataclass
-class Curves:
-    """What a training recorded; it travels in the checkpoints, so that a resumed run writes the same tables.
-
-    Args:
-        training: rows {step, loss, lr}; the loss is the mean over the steps since the row before.
-        validation: rows {step, val_loss, val_loss_ema}.
-        window: sum of the losses since the last row.
-    """
-
-    training: list[dict[str, float]] = field(default_factory=list)
-    validation: list[dict[str, float]] = field(default_factory=list)
-    window: float = 0.0
-
-    @property
-    def rows(self) -> list[dict[str, float]]:
-        """All of them."""
-        return [*self.training, *self.validation]
 
 
 def fit(
@@ -78,6 +43,8 @@ def fit(
 ) -> tuple[TrainingState, Curves]:
     """Train a model to its last step, from the newest checkpoint of this very run where there is one.
 
+    All processes that train it call this, with the same; the first alone reads, writes and tells.
+
     Args:
         model: with new weights.
         examples, validation: the two splits.
@@ -85,35 +52,109 @@ def fit(
         runtime: intervals and the progress bar; no number depends on it.
         seed: of everything drawn.
         checkpoints: the run's own folder, locked by the caller; the snapshots lie there in the end.
-        log: curves go there with each checkpoint.
+        log: curves, previews and refused steps go there.
         preview: draws what the raw and the averaged weights make.
 
     Returns:
         the final state and its curves.
+
+    Raises:
+        LeavingError: the process was asked to leave; the state is saved.
+        UserError: a step was refused, and `params.guard` says to stop there; or the processes can't share the batches.
     """
+    processes = current()
+    microbatches = check_shares(params, processes)
     state = TrainingState.new(model, params)
-    curves = Curves(**(checkpoints.load(state) or {}))
-    labelled = bool(model.classes)
+    record = share(state, checkpoints.load(state) if processes.first else None, processes)
+    curves = Curves(**(record or {}))
     batches = Batches(
         examples.images,
-        examples.labels if labelled else None,
+        examples.labels if model.classes else None,
         seed=seed,
         batch_size=params.batch_size,
         microbatch=params.microbatch,
         device=device,
     )
 
-    def validate(denoiser: NetworkDenoiser) -> float:
-        denoiser.eval()
-        labels = validation.labels if labelled else None
+    def validate(denoiser: NetworkDenoiser, check: Check) -> float:
+        labels = validation.labels if model.classes else None
         return validation_loss(
-            denoiser, model.loss, model.noise_levels, validation.images, labels, seed=seed, device=device
+            denoiser, model.loss, model.noise_levels, validation.images, labels, seed=seed, device=device, check=check
         )
 
-    snapshot_steps = {snapshot.step for snapshot in planned(params)}
-    window = torch.tensor(curves.window, device=device)
-    timed_step, timed_at = state.step, time.monotonic()
-    bar = tqdm(
+    def batch_ids(step: int) -> list[str]:
+        return [examples.ids[row] for index in range(microbatches) for row in batches.rows(step - 1, index)]
+
+    with ExitStack() as stack:
+        asked = stack.enter_context(leaving.deferred())
+        writer: Writer | Follower = Follower(spread=params.shard)
+        if processes.first:
+            writer = stack.enter_context(checkpoints.writer())
+        else:
+            runtime = _followed(runtime, spread=params.shard)
+        trained = stack.enter_context(spread(state, device)) if params.shard else None
+        gradients = _gradients(state, microbatches, runtime, trained)
+        bar = stack.enter_context(_progress_bar(state, params, runtime))
+
+        def check() -> None:
+            # All have to leave at the same moment where all are needed to save.
+            if not params.shard or processes.broadcast(asked.reason):
+                asked.check()
+                if params.shard:
+                    raise LeavingError("the first process was asked to leave")
+
+        pauses = Pauses(
+            state,
+            curves,
+            params=params,
+            runtime=runtime,
+            description=model.description,
+            validate=validate,
+            batch_ids=batch_ids,
+            writer=writer,
+            refused=checkpoints.path / "refused" if processes.first else None,
+            log=log,
+            preview=preview,
+            # What is spread is saved by all at once.
+            agreed=processes.broadcast if params.shard else bool,
+        )
+        state.denoiser.train()
+        try:
+            # What a process that left in the middle did not get to.
+            pauses.pause(check)
+            for result in train(
+                state, model, batches=batches, params=params, seed=seed, check=check, gradients=gradients
+            ):
+                pauses.note(result)
+                pauses.pause(check)
+                bar.update(params.batch_size)
+                if curves.training:
+                    bar.set_postfix(loss=f"{curves.training[-1]['loss']:.4f}", refresh=False)
+        except LeavingError:
+            pauses.save()
+            raise
+    return state, curves
+
+
+def _gradients(
+    state: TrainingState, microbatches: int, runtime: RuntimeParams, spread: list[nn.Module] | None
+) -> Gradients:
+    if spread:
+        return Sharded(spread, microbatches)
+    if runtime.reduction == "fast" and current().count > 1:
+        return Fast(state.trained, microbatches)
+    return Exact(list(state.trained.parameters()), microbatches)
+
+
+def _followed(runtime: RuntimeParams, *, spread: bool) -> RuntimeParams:
+    """The section for a process that is not the first: it looks at no clock, and draws only what all must."""
+    return runtime.model_copy(
+        update={"checkpoint_seconds": math.inf, "preview_every": runtime.preview_every if spread else 0}
+    )
+
+
+def _progress_bar(state: TrainingState, params: TrainParams, runtime: RuntimeParams) -> "tqdm[Any]":
+    return tqdm(
         total=params.steps * params.batch_size,
         initial=state.step * params.batch_size,
         unit="img",
@@ -122,60 +163,8 @@ def fit(
         # None: only where somebody is looking.
         disable=None if runtime.progress else True,
     )
-    state.denoiser.train()
-    for result in train(state, model, batches=batches, params=params, seed=seed):
-        window += result.loss
-        bar.update(params.batch_size)
-        if due(result.step, params.log_every, params.steps):
-            _record_loss(curves, result, _finite(window, result.step))
-            window.zero_()
-            bar.set_postfix(loss=f"{curves.training[-1]['loss']:.4f}")
-        if due(result.step, params.validate_every, params.steps):
-            raw, average = validate(state.denoiser), validate(state.average)
-            state.denoiser.train()
-            curves.validation.append({"step": result.step, "val_loss": raw, "val_loss_ema": average})
-        if runtime.preview_every and due(result.step, runtime.preview_every, params.steps):
-            for name, denoiser in (("raw", state.denoiser), ("ema", state.average)):
-                denoiser.eval()
-                log.log_image(f"step-{result.step:07d}-{name}.png", preview(denoiser))
-            state.denoiser.train()
-        if result.step in snapshot_steps:
-            checkpoints.take_snapshot(state, model.description)
-        if due(result.step, runtime.checkpoint_every, params.steps):
-            curves.window = _finite(window, result.step)
-            checkpoints.save(
-                state, {"training": curves.training, "validation": curves.validation, "window": curves.window}
-            )
-            log.log_curve(curves.rows)
-            now = time.monotonic()
-            speed = (result.step - timed_step) * params.batch_size / (now - timed_at)
-            log.log_timing(result.step, {"examples_per_second": speed})
-            timed_step, timed_at = result.step, now
-    bar.close()
-    return state, curves
-
-
-def _finite(window: torch.Tensor, step: int) -> float:
-    """The sum of losses since the last row; a checkpoint is never written once it is no number."""
-    total = float(window)
-    if not math.isfinite(total):
-        raise UserError(
-            f"the loss is {total} at step {step} or shortly before; the checkpoint before it is kept. "
-            "A lower train.lr or train.grad_clip may help"
-        )
-    return total
-
-
-def due(step: int, every: int, last: int) -> bool:
-    """Whether something done every so many steps, and at the end, is done after this one."""
-    return step % every == 0 or step == last
 
 
 def fingerprint(parts: Mapping[str, Any]) -> str:
     """The name of all that decides a training's numbers: equal parts, equal bytes, and so one state to resume from."""
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
-
-
-def _record_loss(curves: Curves, result: StepResult, total: float) -> None:
-    since = curves.training[-1]["step"] if curves.training else 0
-    curves.training.append({"step": result.step, "loss": total / (result.step - since), "lr": result.lr})

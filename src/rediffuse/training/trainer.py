@@ -4,7 +4,7 @@ Logging, checkpoints, previews and the progress bar are the caller's. All random
 (seed, k, microbatch), so a state put back at step k goes on as if it had never stopped.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 import torch
@@ -14,9 +14,12 @@ from rediffuse.diffusion import NetworkDenoiser, Uncertainty
 from rediffuse.model import Model
 from rediffuse.networks import Condition
 from rediffuse.params import TrainParams
+from rediffuse.processes import whole
 from rediffuse.randomness import generator, seeded_global
 from rediffuse.training.batches import Batches
 from rediffuse.training.ema import Averages
+from rediffuse.training.gradients import Exact, Gradients
+from rediffuse.training.guard import Guard
 from rediffuse.training.schedule import SCHEDULES
 
 BETAS = (0.9, 0.99)
@@ -32,6 +35,7 @@ class TrainingState:
         uncertainty: trained with them, where the weighting has one.
         averages: the moving averages of the denoiser's weights.
         optimizer: AdamW over the weights of `trained`.
+        guard: refuses steps.
         snapshots: the files of averages written so far, each with its SHA-256.
     """
 
@@ -40,6 +44,7 @@ class TrainingState:
     uncertainty: Uncertainty | None
     averages: Averages
     optimizer: torch.optim.AdamW
+    guard: Guard
     snapshots: dict[str, str] = field(default_factory=dict)
 
     @classmethod
@@ -55,6 +60,7 @@ class TrainingState:
             uncertainty=model.uncertainty,
             averages=Averages.of(model.denoiser, params),
             optimizer=optimizer,
+            guard=Guard(params.guard, next(trained.parameters()).device),
         )
 
     @property
@@ -75,16 +81,23 @@ class StepResult:
     Args:
         step: optimizer steps taken, this one included.
         loss: mean over the batch, a scalar on the device; reading it waits for the step to end.
-        lr: the learning rate of this step.
+        refused: 1 where the step was not taken, else 0, a scalar on the device.
     """
 
     step: int
     loss: Tensor
-    lr: float
+    refused: Tensor
 
 
 def train(
-    state: TrainingState, model: Model, *, batches: Batches, params: TrainParams, seed: int
+    state: TrainingState,
+    model: Model,
+    *,
+    batches: Batches,
+    params: TrainParams,
+    seed: int,
+    check: Callable[[], None] = lambda: None,
+    gradients: Gradients | None = None,
 ) -> Iterator[StepResult]:
     """Train from `state.step` to `params.steps`, changing `state` in place.
 
@@ -94,29 +107,38 @@ def train(
         batches: the examples of each step.
         params: the section `train`.
         seed: of everything drawn.
+        check: called before each microbatch; what it raises leaves `state` as the last whole step made it.
+        gradients: how they are summed over the microbatches; None: exactly, by the processes there are.
     """
-    schedule = SCHEDULES[params.schedule]
-    microbatches = params.batch_size // params.microbatch
     weights = list(state.trained.parameters())
+    gradients = gradients or Exact(weights, params.batch_size // params.microbatch)
+
+    def part(index: int) -> Tensor:
+        check()
+        each = _microbatch_loss(state, model, batches, params, seed, state.step, index)
+        return each.sum() / params.batch_size
+
     while state.step < params.steps:
-        step = state.step
-        lr = params.lr * schedule(step, params.steps, params.warmup_share)
+        lr = learning_rate(params, state.step + 1)
         for group in state.optimizer.param_groups:
             group["lr"] = lr
 
-        total = torch.zeros((), device=batches.device)
-        for index in range(microbatches):
-            each = _microbatch_loss(state, model, batches, params, seed, step, index)
-            part = each.sum() / params.batch_size
-            part.backward()  # type: ignore[no-untyped-call]
-            total += part.detach()
-        nn.utils.clip_grad_norm_(weights, params.grad_clip)
+        total = gradients(part)
+        norm = whole(nn.utils.clip_grad_norm_(weights, params.grad_clip))
+        refused = state.guard.judge(state.step + 1, total, norm)
+        # torch's own hook for gradient scaling: the fused kernel leaves weights and moments alone where this is 1.
+        state.optimizer.found_inf = refused  # type: ignore[attr-defined]
         state.optimizer.step()
         state.optimizer.zero_grad()
 
-        state.step = step + 1
+        state.step += 1
         state.averages.update(state.denoiser, state.step)
-        yield StepResult(step=state.step, loss=total, lr=lr)
+        yield StepResult(step=state.step, loss=total, refused=refused)
+
+
+def learning_rate(params: TrainParams, step: int) -> float:
+    """Of a step, from 1."""
+    return params.lr * SCHEDULES[params.schedule](step - 1, params.steps, params.warmup_share)
 
 
 def _microbatch_loss(

@@ -1,5 +1,7 @@
 """The loss on held-out images, with fixed noise and times spread over all noise levels."""
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -23,6 +25,7 @@ def validation_loss(
     *,
     seed: int,
     device: torch.device,
+    check: Callable[[], None] = lambda: None,
 ) -> float:
     """Mean loss over a split, the same noise and the same stratified times each time it is asked.
 
@@ -30,11 +33,13 @@ def validation_loss(
         images: N×C×H×W, uint8.
         labels: N class indices, or None.
         seed: of the noise, which is drawn on the CPU, so that it is the same on all devices.
+        check: called before each batch; may raise.
     """
     u = stratified(len(images), generator(seed, f"{STREAM}/times"))
     # Neighbours in the split may be alike; their times should not be.
     u = u[torch.randperm(len(images), generator=generator(seed, f"{STREAM}/order"))]
-    return float(_losses(denoiser, loss, noise_levels(u), images, labels, seed=seed, device=device).mean())
+    losses = _losses(denoiser, loss, noise_levels(u), images, labels, seed=seed, device=device, check=check)
+    return float(losses.mean())
 
 
 def loss_by_noise_level(
@@ -77,11 +82,15 @@ def _losses(
     *,
     seed: int,
     device: torch.device,
+    check: Callable[[], None] = lambda: None,
 ) -> Tensor:
     """The loss of each image at its time, on the CPU; all processes ask for it together and share the work."""
     processes, parts = current(), []
     starts = range(0, len(images), BATCH)
-    for start in starts[processes.rank :: processes.count]:
+    for first in range(0, len(starts), processes.count):
+        check()
+        # Whoever has no batch in the last round computes that of another: a sharded model needs all of them.
+        start = starts[min(first + processes.rank, len(starts) - 1)]
         rows = slice(start, start + BATCH)
         x0 = to_float(torch.from_numpy(np.ascontiguousarray(images[rows])).to(device))
         noise = torch.randn(x0.shape, generator=generator(seed, f"{STREAM}/noise", index=start)).to(device)

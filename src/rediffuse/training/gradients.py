@@ -1,0 +1,150 @@
+"""The gradient of a step, from the microbatches that the processes have of it: exactly, fast, or spread over them."""
+
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from typing import Protocol
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from rediffuse.errors import UserError
+from rediffuse.params import TrainParams
+from rediffuse.processes import Processes, current, wire
+from rediffuse.training.reduction import exact_sum
+
+Part = Callable[[int], Tensor]
+"""The number of a microbatch in its step -> its part of the loss, a scalar to go backward from."""
+
+
+class Gradients(Protocol):
+    """One of the ways."""
+
+    def __call__(self, part: Part) -> Tensor:
+        """Leave the gradient of the whole batch in the weights, and give its loss, the same on all processes."""
+        ...
+
+
+class Exact:
+    """Sums of a fixed order, the same bits for any number of processes.
+
+    Args:
+        weights: those that get gradients.
+        microbatches: of a step, on all processes together.
+    """
+
+    def __init__(self, weights: Sequence[nn.Parameter], microbatches: int) -> None:
+        self.weights, self.microbatches, self.processes = weights, microbatches, current()
+
+    def __call__(self, part: Part) -> Tensor:
+        """See `Gradients`."""
+        if self.microbatches == 1:
+            return _backward(part(0))
+        total, *gradients = exact_sum(self.microbatches, lambda index: self._leaf(part(index)), self.processes)
+        for weights, gradient in zip(self.weights, gradients, strict=True):
+            weights.grad = gradient
+        return total
+
+    def _leaf(self, loss: Tensor) -> list[Tensor]:
+        _backward(loss)
+        gradients = [
+            weights.grad if weights.grad is not None else torch.zeros_like(weights) for weights in self.weights
+        ]
+        for weights in self.weights:
+            weights.grad = None
+        return [loss.detach(), *gradients]
+
+
+class Fast:
+    """Torch's all-reduce while the gradients are still being computed; other bits for another number of processes.
+
+    Args:
+        trained: all that gets gradients.
+        microbatches: of a step, on all processes together.
+    """
+
+    def __init__(self, trained: nn.Module, microbatches: int) -> None:
+        self.processes, self.microbatches = current(), microbatches
+        # Buffers are constants here.
+        self.module = DistributedDataParallel(
+            _Evaluated(trained), broadcast_buffers=False, gradient_as_bucket_view=True
+        )
+
+    def __call__(self, part: Part) -> Tensor:
+        """See `Gradients`."""
+        losses = []
+        for index, last in _mine(self.processes, self.microbatches):
+            with nullcontext() if last else self.module.no_sync():
+                loss = self.module(part, index)
+                # It takes the mean over the processes.
+                _backward(loss * self.processes.count)
+                losses.append(loss.detach())
+        return _summed(losses)
+
+
+class Sharded:
+    """Each process keeps the gradients of the weights that it keeps.
+
+    Args:
+        modules: sharded by `sharding.shard`, and trained.
+        microbatches: of a step, on all processes together.
+    """
+
+    def __init__(self, modules: Sequence[nn.Module], microbatches: int) -> None:
+        self.modules, self.processes, self.microbatches = modules, current(), microbatches
+
+    def __call__(self, part: Part) -> Tensor:
+        """See `Gradients`."""
+        losses = []
+        for index, last in _mine(self.processes, self.microbatches):
+            for module in self.modules:
+                module.set_requires_gradient_sync(last)  # type: ignore[operator]
+            losses.append(_backward(part(index)))
+        return _summed(losses)
+
+
+def check_shares(params: TrainParams, processes: Processes) -> int:
+    """The microbatches of a step, which the processes can share evenly.
+
+    Raises:
+        UserError: they can't.
+    """
+    microbatches = params.batch_size // params.microbatch
+    if microbatches % processes.count:
+        raise UserError(
+            f"{processes.count} processes were started, but train.batch_size {params.batch_size} and train.microbatch "
+            f"{params.microbatch} make {microbatches} microbatches a step, which so many can't share evenly"
+        )
+    return microbatches
+
+
+class _Evaluated(nn.Module):
+    """Torch's data parallelism listens to the forward pass of a module; this one's is whatever it is given."""
+
+    def __init__(self, trained: nn.Module) -> None:
+        super().__init__()
+        self.trained = trained
+
+    def forward(self, part: Part, index: int) -> Tensor:
+        return part(index)
+
+
+def _mine(processes: Processes, microbatches: int) -> list[tuple[int, bool]]:
+    """This process's microbatches, each with whether it is the last."""
+    share = microbatches // processes.count
+    first = processes.rank * share
+    return [(index, index == first + share - 1) for index in range(first, first + share)]
+
+
+def _backward(loss: Tensor) -> Tensor:
+    loss.backward()  # type: ignore[no-untyped-call]
+    return loss.detach()
+
+
+def _summed(losses: Sequence[Tensor]) -> Tensor:
+    """Over this process's microbatches, and over the processes."""
+    total = torch.stack(list(losses)).sum()
+    sent = total.to(wire(total.device))
+    dist.all_reduce(sent)
+    return sent.to(total.device)
