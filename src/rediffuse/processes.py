@@ -200,7 +200,8 @@ class _Others:
             self.started = [
                 subprocess.Popen(
                     [sys.executable, "-m", module],
-                    env=os.environ | address | _numbers(rank, count),
+                    # Process 0 says what there is to say, and torch is silent where its neighbour is gone.
+                    env={"TORCH_CPP_LOG_LEVEL": "ERROR"} | os.environ | address | _numbers(rank, count),
                     stdin=subprocess.DEVNULL,
                     stdout=subprocess.DEVNULL,
                 )

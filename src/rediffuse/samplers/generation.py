@@ -19,7 +19,8 @@ from rediffuse.samplers.step import Sampler, Step
 STREAM = "sample"
 
 
-@torch.inference_mode()
+# Not inference mode, whose tensors FSDP2 can't put together.
+@torch.no_grad()
 def trajectory(
     denoiser: Denoiser,
     process: Process,

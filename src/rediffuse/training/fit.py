@@ -92,7 +92,7 @@ def fit(
             writer = stack.enter_context(checkpoints.writer())
         else:
             runtime = _followed(runtime, spread=params.shard)
-        trained = stack.enter_context(spread(state, device)) if params.shard else None
+        trained = stack.enter_context(spread(state, params, device)) if params.shard else None
         gradients = _gradients(state, microbatches, runtime, trained)
         bar = stack.enter_context(_progress_bar(state, params, runtime))
 

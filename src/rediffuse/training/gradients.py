@@ -1,5 +1,6 @@
 """The gradient of a step, from the microbatches that the processes have of it: exactly, fast, or spread over them."""
 
+import warnings
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from typing import Protocol
@@ -67,19 +68,19 @@ class Fast:
     def __init__(self, trained: nn.Module, microbatches: int) -> None:
         self.processes, self.microbatches = current(), microbatches
         # Buffers are constants here.
-        self.module = DistributedDataParallel(
-            _Evaluated(trained), broadcast_buffers=False, gradient_as_bucket_view=True
-        )
+        with warnings.catch_warnings():
+            # That its argument has another name since torch 2.14; buffers are constants here.
+            warnings.simplefilter("ignore", FutureWarning)
+            self.module = DistributedDataParallel(
+                _Evaluated(trained), broadcast_buffers=False, gradient_as_bucket_view=True
+            )
 
     def __call__(self, part: Part) -> Tensor:
         """See `Gradients`."""
         losses = []
         for index, last in _mine(self.processes, self.microbatches):
             with nullcontext() if last else self.module.no_sync():
-                loss = self.module(part, index)
-                # It takes the mean over the processes.
-                _backward(loss * self.processes.count)
-                losses.append(loss.detach())
+                losses.append(_backward(self.module(part, index), times=self.processes.count))
         return _summed(losses)
 
 
@@ -100,7 +101,7 @@ class Sharded:
         for index, last in _mine(self.processes, self.microbatches):
             for module in self.modules:
                 module.set_requires_gradient_sync(last)  # type: ignore[operator]
-            losses.append(_backward(part(index)))
+            losses.append(_backward(part(index), times=self.processes.count))
         return _summed(losses)
 
 
@@ -137,8 +138,10 @@ def _mine(processes: Processes, microbatches: int) -> list[tuple[int, bool]]:
     return [(index, index == first + share - 1) for index in range(first, first + share)]
 
 
-def _backward(loss: Tensor) -> Tensor:
-    loss.backward()  # type: ignore[no-untyped-call]
+def _backward(loss: Tensor, times: int = 1) -> Tensor:
+    """Torch's own ways take the mean of the gradients over so many processes."""
+    scaled = loss * times if times > 1 else loss
+    scaled.backward()  # type: ignore[no-untyped-call]
     return loss.detach()
 
 

@@ -17,10 +17,11 @@ from torch.distributed import HashStore  # type: ignore[attr-defined]
 
 from rediffuse.errors import UserError
 from rediffuse.model import Description
+from rediffuse.params import TrainParams
 from rediffuse.processes import Processes, wire
 from rediffuse.training.ema import Averages
 from rediffuse.training.tensors import module_tensors, restore, tensors_of
-from rediffuse.training.trainer import TrainingState
+from rediffuse.training.trainer import TrainingState, new_optimizer
 
 Record = dict[str, Any]
 
@@ -44,11 +45,12 @@ def share(state: TrainingState, record: Record | None, processes: Processes) -> 
 
 
 @contextmanager
-def spread(state: TrainingState, device: torch.device) -> Iterator[list[nn.Module]]:
+def spread(state: TrainingState, params: TrainParams, device: torch.device) -> Iterator[list[nn.Module]]:
     """Spread the state over the processes for the block; afterwards its averages are whole again, on the CPU.
 
     Args:
         state: the same on all processes; changed in place.
+        params: the section `train`.
         device: of the training.
 
     Yields:
@@ -70,7 +72,7 @@ def spread(state: TrainingState, device: torch.device) -> Iterator[list[nn.Modul
     try:
         # On the CPU, where there is more room.
         kept = [copy.deepcopy(average.denoiser).cpu() for average in state.averages.members]
-        yield _spread(state, device)
+        yield _spread(state, params, device)
         for average, denoiser in zip(state.averages.members, kept, strict=True):
             denoiser.load_state_dict(module_tensors(average.denoiser))
         members = zip(state.averages.members, kept, strict=True)
@@ -80,7 +82,7 @@ def spread(state: TrainingState, device: torch.device) -> Iterator[list[nn.Modul
             dist.destroy_process_group()
 
 
-def _spread(state: TrainingState, device: torch.device) -> list[nn.Module]:
+def _spread(state: TrainingState, params: TrainParams, device: torch.device) -> list[nn.Module]:
     # Importing them takes a second, and few trainings need them.
     from torch.distributed.device_mesh import init_device_mesh
     from torch.distributed.fsdp import fully_shard, register_fsdp_forward_method
@@ -91,8 +93,6 @@ def _spread(state: TrainingState, device: torch.device) -> list[nn.Module]:
 
     def shard(module: nn.Module) -> nn.Module:
         fully_shard(module, mesh=mesh)
-        # The loss of a microbatch is its part of the batch's already: gradients are added up.
-        module.set_gradient_divide_factor(1.0)  # type: ignore[operator]
         return module
 
     def shard_blocks(network: nn.Module) -> list[nn.Module]:
@@ -106,8 +106,7 @@ def _spread(state: TrainingState, device: torch.device) -> list[nn.Module]:
         trained.append(shard(state.uncertainty))
         register_fsdp_forward_method(state.uncertainty, "balance")
 
-    group = {key: value for key, value in state.optimizer.param_groups[0].items() if key != "params"}
-    state.optimizer = torch.optim.AdamW(state.trained.parameters(), **group)
+    state.optimizer = new_optimizer(state.trained, params)
     for name, weights in state.trained.named_parameters():
         assert isinstance(weights, DTensor)
         if held := moments[name]:

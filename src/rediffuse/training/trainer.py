@@ -51,15 +51,12 @@ class TrainingState:
     def new(cls, model: Model, params: TrainParams) -> "TrainingState":
         """The state before the first step."""
         trained = _trained(model.denoiser, model.uncertainty)
-        optimizer = torch.optim.AdamW(
-            trained.parameters(), lr=params.lr, betas=BETAS, weight_decay=params.weight_decay, fused=True
-        )
         return cls(
             step=0,
             denoiser=model.denoiser,
             uncertainty=model.uncertainty,
             averages=Averages.of(model.denoiser, params),
-            optimizer=optimizer,
+            optimizer=new_optimizer(trained, params),
             guard=Guard(params.guard, next(trained.parameters()).device),
         )
 
@@ -134,6 +131,13 @@ def train(
         state.step += 1
         state.averages.update(state.denoiser, state.step)
         yield StepResult(step=state.step, loss=total, refused=refused)
+
+
+def new_optimizer(trained: nn.Module, params: TrainParams) -> torch.optim.AdamW:
+    """AdamW over all of `trained`, before its first step."""
+    return torch.optim.AdamW(
+        trained.parameters(), lr=params.lr, betas=BETAS, weight_decay=params.weight_decay, fused=True
+    )
 
 
 def learning_rate(params: TrainParams, step: int) -> float:

@@ -72,7 +72,8 @@ def loss_by_noise_level(
     return rows
 
 
-@torch.inference_mode()
+# Not inference mode, whose tensors FSDP2 can't put together.
+@torch.no_grad()
 def _losses(
     denoiser: NetworkDenoiser,
     loss: DenoisingLoss,
