@@ -195,11 +195,11 @@ class _Others:
         self.module, self.count = module, count
         address = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), PARENT: str(os.getpid())}
         # A signal to all that comes while they start must not end them: they unblock it once they can ignore it.
-        signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
         try:
             self.started = [
                 subprocess.Popen(
-                    [sys.executable, "-m", module],
+                    [sys.executable, "-m", module, *sys.argv[1:]],
                     # Process 0 says what there is to say, and torch is silent where its neighbour is gone.
                     env={"TORCH_CPP_LOG_LEVEL": "ERROR"} | os.environ | address | _numbers(rank, count),
                     stdin=subprocess.DEVNULL,
@@ -208,7 +208,7 @@ class _Others:
                 for rank in range(1, count)
             ]
         finally:
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
         self._over = threading.Event()
         threading.Thread(target=self._watch, daemon=True).start()
 

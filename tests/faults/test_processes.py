@@ -150,6 +150,15 @@ def test_a_training_that_is_spread_repeats_and_resumes_to_the_same_bytes(tmp_pat
     ended(start(tmp_path, 2, tasks={"killed": spread}), 0)
     resumed = digests(tmp_path)["killed"]
     assert {**resumed, "previews": ""} == {**whole, "previews": ""}
+    # Asked to leave in the middle of a step, both save what is spread over them.
+    for look in (20, 21):
+        left = tmp_path / str(look)
+        assert ended(start(left, 2, die="leave", look=look), 75).splitlines() == [
+            "stage together: interrupted by SIGTERM"
+        ]
+        assert list((left / "left").glob("step-*"))
+    ended(start(left, 2, tasks={"left": spread}), 0)
+    assert {**digests(left)["left"], "previews": ""} == {**whole, "previews": ""}
     # And any number of processes reads what two have written.
     (tmp_path / "killed").rename(tmp_path / "two")
     assert trained(tmp_path / "two", **spread)["curves"]

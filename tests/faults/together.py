@@ -9,13 +9,15 @@ import json
 import os
 import signal
 import sys
-from dataclasses import replace
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 
-from rediffuse import files, processes
-from rediffuse.errors import TryAgainError, UserError
+from rediffuse import files, leaving, processes
+from rediffuse.errors import LeavingError, TryAgainError, UserError
 from rediffuse.processes import Processes, current
 from rediffuse.runtime import start
 from rediffuse.sampling import Sampling, class_mix
@@ -92,6 +94,25 @@ def summed(me: Processes) -> dict[str, str]:
     return sums
 
 
+def leaving_at(look: int) -> Callable[[], AbstractContextManager["Asked"]]:
+    """A `leaving.deferred` whose process is asked to leave when it looks for the time `look`."""
+    return lambda: nullcontext(Asked(look))
+
+
+@dataclass
+class Asked:
+    look: int
+
+    @property
+    def reason(self) -> str | None:
+        self.look -= 1
+        return "interrupted by SIGTERM" if self.look <= 0 else None
+
+    def check(self) -> None:
+        if self.look <= 0:
+            raise LeavingError("interrupted by SIGTERM")
+
+
 def digest(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
@@ -128,6 +149,10 @@ def main() -> None:
             if die == "other":
                 # Longer than any test waits.
                 run_fit(folder / "long", params=TRAIN.model_copy(update={"steps": 10**6}), runtime=RUNTIME)
+            if die == "leave":
+                if me.first:
+                    leaving.deferred = leaving_at(told["look"])
+                run_fit(folder / "left", params=TRAIN.model_copy(update={"shard": True}), runtime=RUNTIME)
             if die == "unlike":
                 me.check_alike({"seed": 0, "environment": {"torch": "2.9" if me.rank == 1 else "2.14"}})
     except (UserError, TryAgainError) as error:
