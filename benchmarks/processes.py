@@ -9,6 +9,7 @@ random, because time is the question.
 
 import argparse
 import json
+import os
 import statistics
 import sys
 import time
@@ -77,9 +78,8 @@ def new_way(name: str, params: Params, device: torch.device, size: int, me: Proc
     model = new_model(params, examples, device)
     state = TrainingState.new(model, params.train)
     weights = list(state.trained.parameters())
-    gradients: Gradients = Fast(state.trained, 2) if name == "two, fast" else Exact(weights, 2)
-    if isinstance(gradients, Exact) and name == "one process":
-        gradients.processes = Processes()
+    summing = Processes() if name == "one process" else me
+    gradients: Gradients = Fast(state.trained, 2) if name == "two, fast" else Exact(weights, 2, summing)
     batches = Batches(
         examples.images,
         examples.labels,
@@ -135,6 +135,9 @@ def main() -> None:
             "microbatch": options.batch // 2,
             "images": [1, options.size, options.size],
             "environment": runtime.environment(device),
+            "cores": os.cpu_count(),
+            # Above the two that the benchmark itself makes, others had a share of the cores.
+            "load": round(os.getloadavg()[0], 1),
             "networks": networks,
         }
     if me.first:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from rediffuse.processes import Processes
-from rediffuse.training.reduction import branches, exact_sum, tree_sum
+from rediffuse.training.reduction import ExactSum, branches, tree_sum
 
 LEAVES = range(1, 13)
 SHARED = [(leaves, count) for leaves in LEAVES for count in LEAVES if leaves % count == 0]
@@ -90,14 +90,14 @@ def test_few_gradients_are_in_memory_at_once(leaves: int):
         most = max(most, len(alive))
         return [tensor]
 
-    (total,) = exact_sum(leaves, leaf, Processes())
+    (total,) = ExactSum(leaves, Processes())(leaf)
     assert float(total) == leaves
     assert most <= (leaves - 1).bit_length() + 1
 
 
 def test_one_microbatch_is_used_as_it_is():
     given = gradients(0)
-    assert exact_sum(1, lambda leaf: given, Processes()) is given
+    assert ExactSum(1, Processes())(lambda leaf: given) is given
 
 
 def test_microbatches_are_computed_in_order():
@@ -107,5 +107,5 @@ def test_microbatches_are_computed_in_order():
         kept.append(index)
         return gradients(index)
 
-    exact_sum(7, partial(leaf, kept=seen), Processes())
+    ExactSum(7, Processes())(partial(leaf, kept=seen))
     assert seen == list(range(7))

@@ -13,7 +13,7 @@ from torch.nn.parallel import DistributedDataParallel
 from rediffuse.errors import UserError
 from rediffuse.params import TrainParams
 from rediffuse.processes import Processes, current, wire
-from rediffuse.training.reduction import exact_sum
+from rediffuse.training.reduction import ExactSum
 
 Part = Callable[[int], Tensor]
 """The number of a microbatch in its step -> its part of the loss, a scalar to go backward from."""
@@ -33,16 +33,18 @@ class Exact:
     Args:
         weights: those that get gradients.
         microbatches: of a step, on all processes together.
+        processes: who sums; None: all there are.
     """
 
-    def __init__(self, weights: Sequence[nn.Parameter], microbatches: int) -> None:
-        self.weights, self.microbatches, self.processes = weights, microbatches, current()
+    def __init__(self, weights: Sequence[nn.Parameter], microbatches: int, processes: Processes | None = None) -> None:
+        self.weights, self.microbatches = weights, microbatches
+        self.sum = ExactSum(microbatches, processes or current())
 
     def __call__(self, part: Part) -> Tensor:
         """See `Gradients`."""
         if self.microbatches == 1:
             return _backward(part(0))
-        total, *gradients = exact_sum(self.microbatches, lambda index: self._leaf(part(index)), self.processes)
+        total, *gradients = self.sum(lambda index: self._leaf(part(index)))
         for weights, gradient in zip(self.weights, gradients, strict=True):
             weights.grad = gradient
         return total
