@@ -3,7 +3,7 @@ BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export MLFLOW_DISABLE_TELEMETRY := true
 
-.PHONY: all help setup test test-slow lint format scores compare ui lock
+.PHONY: all help setup test test-slow lint format scores compare sync ui states clear-states lock
 .DEFAULT_GOAL := all
 
 all: setup  ## set up and run the pipeline: data, model, samples, scores
@@ -11,7 +11,7 @@ all: setup  ## set up and run the pipeline: data, model, samples, scores
 	@$(MAKE) --no-print-directory scores
 
 help:  ## list the targets
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 
 setup: $(BIN)/.pipeline  ## create .venv and install the locked requirements
 
@@ -37,10 +37,19 @@ scores: setup  ## the scores of the present model, and where to look
 compare: setup  ## run every preset as a DVC experiment, and write a table and a picture of them (OPTIONS=... for the command)
 	@python -m rediffuse.compare $(OPTIONS)
 
+sync: setup  ## bring to MLflow what it could not be told while it was away
+	@python -m rediffuse.tracking.sync
+
 ui: setup  ## open MLflow on http://127.0.0.1:5000 (PORT=... for another port)
 	@test -n "$(MLFLOW_TRACKING_URI)" -o -f mlflow.db || { echo "there are no runs yet: make"; exit 1; }
 	MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false mlflow ui --workers 1 --port $(or $(PORT),5000) \
 		--backend-store-uri $(or $(MLFLOW_TRACKING_URI),sqlite:///mlflow.db)
+
+states: setup  ## the unfinished trainings that .pipeline keeps, and their sizes
+	@python -m rediffuse.states
+
+clear-states: setup  ## remove the unfinished trainings that no process is working on (OPTIONS="--older-than 30": days)
+	@python -m rediffuse.states --clear $(OPTIONS)
 
 lock:  ## solve requirements.lock anew (needs uv)
 	uv pip compile --universal --python-version 3.11 --no-annotate --no-header \

@@ -29,7 +29,7 @@ def check(params: Params, workspace: Workspace) -> dict[str, Any]:
     if params.runtime.device == "cuda":
         from rediffuse import runtime
 
-        runtime.start(params.runtime)
+        runtime.device_type(params.runtime)
     files.write_json(workspace.checked, {"checked": True})
     return {}
 

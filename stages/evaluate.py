@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from rediffuse import files, runtime
+from rediffuse import files, memory, runtime
 from rediffuse.data.card import Card
 from rediffuse.data.dataset import load_split
 from rediffuse.evaluation.assembly import assemble, beside_nearest
@@ -26,6 +26,7 @@ from rediffuse.training.validation import loss_by_noise_level
 from rediffuse.workspace import Workspace
 
 
+@memory.advised("use fewer evaluate.manifold_points, evaluate.likelihood.images or a smaller evaluate.kid_subset_size")
 def evaluate(params: Params, workspace: Workspace) -> dict[str, Any]:
     """Score distribution, use to a classifier, likelihood, and loss by noise level.
 

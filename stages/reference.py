@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from rediffuse import files, runtime
+from rediffuse import files, memory, runtime
 from rediffuse.data.card import Card
 from rediffuse.data.dataset import load_split
 from rediffuse.evaluation.classifier import Shape
@@ -17,6 +17,7 @@ from rediffuse.tables import rounded
 from rediffuse.workspace import Workspace
 
 
+@memory.advised("use a smaller reference.batch_size or reference.width, which are part of the numbers")
 def reference(params: Params, workspace: Workspace) -> dict[str, Any]:
     """Train on the real training split alone; validation and test are only looked at.
 

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from rediffuse import files, runtime
+from rediffuse import files, memory, runtime
 from rediffuse.model import load_model
 from rediffuse.params import Params
 from rediffuse.pictures import class_grid, sheet
@@ -17,6 +17,7 @@ from rediffuse.tables import rounded
 from rediffuse.workspace import Workspace
 
 
+@memory.advised("use a smaller sample.batch_size, which is part of the numbers")
 def sample(params: Params, workspace: Workspace) -> dict[str, Any]:
     """Draw `sample.count` images; image i depends on (sample.seed, i) and the model alone."""
     device = runtime.start(params.runtime)

@@ -7,10 +7,11 @@ from typing import Any
 import pandas as pd
 import torch
 
-from rediffuse import files, runtime
+from rediffuse import files, memory, runtime, state_folder
 from rediffuse.data.card import Card
 from rediffuse.data.dataset import load_split
 from rediffuse.diffusion import NetworkDenoiser
+from rediffuse.leaving import stay
 from rediffuse.model import build_model, describe, save_model
 from rediffuse.params import Params
 from rediffuse.pictures import class_grid
@@ -23,7 +24,8 @@ from rediffuse.stage import run_stage
 from rediffuse.tables import rounded, write_table
 from rediffuse.tracking import Run, Untracked
 from rediffuse.training.checkpoint import CheckpointFolder
-from rediffuse.training.fit import fingerprint, fit
+from rediffuse.training.fingerprint import fingerprint
+from rediffuse.training.fit import fit
 from rediffuse.workspace import Workspace
 
 # The code whose change makes a checkpoint another training's; dvc.yaml lists the same.
@@ -46,6 +48,9 @@ LENGTH = "train.ema_length"
 CPU = torch.device("cpu")
 
 
+@memory.advised(
+    "use a smaller train.microbatch, which is part of the numbers, or train.shard with more runtime.processes"
+)
 def train(params: Params, workspace: Workspace, run: Run | None = None) -> dict[str, Any]:
     """Train the model that `model` and `diffusion` describe, or go on where a killed training of it stopped."""
     device = runtime.start(params.runtime)
@@ -81,8 +86,10 @@ def train(params: Params, workspace: Workspace, run: Run | None = None) -> dict[
     if params.train.shard:
         parts["reduction"] = {"reduction": "shard", "processes": processes.count}
     processes.check_alike(parts)
-    name = fingerprint(parts)
-    checkpoints = CheckpointFolder(workspace.state / "train" / name)
+    checkpoints = CheckpointFolder(workspace.state / "train" / fingerprint(parts), parts)
+    # Asked now, not when all is trained.
+    for path in (workspace.denoiser, workspace.plot("training"), workspace.metrics("train")):
+        state_folder.check_writable(path.parent)
     with checkpoints.locked() if processes.first else nullcontext():
         state, curves = fit(
             model,
@@ -109,6 +116,7 @@ def train(params: Params, workspace: Workspace, run: Run | None = None) -> dict[
             {
                 "steps": state.step,
                 "examples": state.step * params.train.batch_size,
+                "skipped_steps": state.guard.skipped,
                 "parameters": sum(weights.numel() for weights in model.denoiser.parameters()),
                 "loss": curves.training[-1]["loss"],
                 "val_loss": last["val_loss"],
@@ -121,6 +129,7 @@ def train(params: Params, workspace: Workspace, run: Run | None = None) -> dict[
         if params.train.ema == "power":
             final = reconstruct(workspace.snapshots, params.train.ema_length, CPU, key=LENGTH).denoiser
         save_model(workspace.denoiser, description, final)
+        stay()
         checkpoints.clear()
     return metrics
 

@@ -6,6 +6,7 @@ from typing import get_args
 
 import pytest
 import yaml
+from dvc.utils.hydra import apply_overrides
 
 from rediffuse.errors import UserError
 from rediffuse.params import (
@@ -20,6 +21,7 @@ from rediffuse.params import (
     known_keys,
     load_params,
 )
+from rediffuse.params.loading import suggestions
 
 REPOSITORY = Path(__file__).parents[1]
 DEFAULT = (REPOSITORY / "params.yaml").read_text()
@@ -60,7 +62,28 @@ def test_every_default_is_valid_and_every_key_has_a_comment_or_is_a_section():
         ({"prepare__source": "digit"}, "prepare.source is 'digit': input should be 'digits', 'idx', 'folder', 'p"),
         ({"prepare__classes": ["cat", "cat"]}, "prepare.classes names 'cat' twice"),
         ({"prepare__about__retrieved": "yesterday"}, "prepare.about.retrieved is 'yesterday': string should match"),
+        ({"train__lr": 1e10}, "train.lr is 10000000000.0: input should be less than or equal to 1000000000"),
+        ({"train__steps": 10**12}, "train.steps is 1000000000000: input should be less than or equal to 1000000000"),
+        ({"train__steps": -1}, "train.steps is -1: input should be greater than or equal to 1"),
+        ({"train": None}, "train is None: a mapping of keys is expected"),
+        ({"model__unet": [1]}, "model.unet is [1]: a mapping of keys is expected"),
+        ({"prepare__source": "x\ny" * 99}, "prepare.source is 'x\\nyx\\nyx"),
+        ({"two\nlines": 1}, "two\\nlines is not a known key"),
         ({"train__batch_size": 100}, "train.batch_size is 100, not a multiple of train.microbatch (128)"),
+        (
+            {"train__microbatch": 32, "runtime__processes": 3},
+            "runtime.processes is 3, but train.batch_size 128 and train.microbatch 32 make 4 microbatches a step",
+        ),
+        (
+            {"clean__size": 30, "model__unet__multipliers": [1, 1, 1]},
+            "clean.size is 30, but model.unet.multipliers has 3 levels, which needs a multiple of 4",
+        ),
+        (
+            {"clean__size": 28, "model__name": "article_unet"},
+            "clean.size is 28, but model.name article_unet needs a multiple of 8",
+        ),
+        ({"sample__count": 3}, "sample.count is 3, not above evaluate.neighbours (3)"),
+        ({"sample__classes": {"3": 1.0, 3: 1.0}}, "sample.classes names a class twice"),
         ({"model__unet__width": 50}, "50, not a multiple of model.unet.groups (8)"),
         ({"train__ema_start": 2400}, "train.ema_start is 2400, not below train.steps"),
         ({"train__label_drop": 0.0, "sample__guidance": 2.0}, "with train.label_drop 0 the model never learns"),
@@ -122,6 +145,84 @@ def test_what_cannot_work_is_refused_by_its_key(tmp_path: Path, changes: dict[st
     assert message in str(caught.value)
     assert str(caught.value).startswith("params.yaml: ")
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        ("train.lrr", "train.lr"),
+        ("train.microbach", "train.microbatch"),
+        ("sample.batchsize", "sample.batch_size"),
+        ("train.batchSize", "train.batch_size"),
+        ("train.grad-clip", "train.grad_clip"),
+        ("train.ema_dcay", "train.ema_decay"),
+        ("train.horizontalflip", "train.horizontal_flip"),
+        ("train.guard.spikes", "train.guard.spike"),
+        ("train.spike", "train.guard.spike"),
+        ("train.dropout", "model.unet.dropout"),
+        ("lr", "reference.lr or train.lr"),
+        ("microbatch", "train.microbatch"),
+        ("batch_size", "reference.batch_size or train.batch_size or sample.batch_size"),
+        ("sampler", "sample.sampler"),
+        ("guidance", "sample.guidance"),
+        ("preset", "diffusion.preset"),
+        ("tracking", "runtime.tracking"),
+        ("likelihood", "evaluate.likelihood"),
+        ("unet", "model.unet"),
+        ("model.multipliers", "model.unet.multipliers"),
+        ("model.unet.widht", "model.unet.width"),
+        ("diffusion.steps", "diffusion.ddpm.steps or diffusion.cosine.steps or diffusion.ve.steps"),
+        ("sample.gudance", "sample.guidance"),
+        ("sample.ema_lenght", "sample.ema_length"),
+        ("evaluate.kid_subset", "evaluate.kid_subsets"),
+        ("evaluate.likelihood.solvr", "evaluate.likelihood.solver"),
+        ("clean.sixe", "clean.size"),
+        ("clean.checks.dupliate", "clean.checks.duplicate"),
+        ("clean.checks.blank.rnge", "clean.checks.blank.range"),
+        ("runtime.checkpoint_evry", "runtime.checkpoint_every"),
+        ("Train", "train"),
+        ("trian.lr", "train"),
+        ("sed", "seed"),
+    ],
+)
+def test_a_mistyped_key_brings_the_one_that_was_meant(tmp_path: Path, typed: str, meant: str):
+    """As `dvc exp run -S +typed=1` leaves it; a section that is not known stands for all below it."""
+    path = tmp_path / "params.yaml"
+    path.write_text(DEFAULT)
+    apply_overrides(path, [f"+{typed}=1"])
+    with pytest.raises(UserError) as caught:
+        load_params(path)
+    unknown = typed.removesuffix(".lr") if typed == "trian.lr" else typed
+    assert str(caught.value) == f"params.yaml: {unknown} is not a known key; did you mean {meant}?"
+
+
+def test_nothing_is_suggested_where_nothing_is_like_it():
+    assert [suggestions(key) for key in ("zzzz", "train.zzzz", "x" * 80)] == [[], [], []]
+
+
+@pytest.mark.parametrize("name", ["unet", "article_unet"])
+@pytest.mark.parametrize("size", [8, 12, 28, 30, 32])
+def test_a_size_that_the_network_can_not_halve_is_refused_and_no_other(tmp_path: Path, name: str, size: int):
+    from rediffuse.networks import build_network
+
+    def refused(step: object) -> bool:
+        try:
+            step()
+        except (UserError, ValueError):
+            return True
+        return False
+
+    settings = {"width": 8, "multipliers": (1, 1, 1), "head_channels": 8} if name == "unet" else {"width": 4}
+    builds = refused(lambda: build_network(name, shape=(1, size, size), classes=0, settings=settings))
+    changes = {"clean__size": size, "model__name": name, "model__unet__multipliers": [1, 1, 1]}
+    assert refused(lambda: load(tmp_path, **changes)) == builds == bool(size % (4 if name == "unet" else 8))
+
+
+def test_a_class_named_by_a_number_needs_no_quotes(tmp_path: Path):
+    path = tmp_path / "params.yaml"
+    path.write_text(DEFAULT)
+    apply_overrides(path, ["sample.classes={3:1.0,cat:2.0}"])
+    assert load_params(path).sample.classes == {"3": 1.0, "cat": 2.0}
 
 
 def test_a_missing_key_is_named(tmp_path: Path):

@@ -1,4 +1,4 @@
-"""The two ways a stage may end without a result; everything else is a bug and keeps its traceback."""
+"""The ways a stage may end without a result; everything else is a bug and keeps its traceback."""
 
 
 class UserError(Exception):
@@ -13,5 +13,11 @@ class TryAgainError(Exception):
     exit_code = 75
 
 
-class LeavingError(TryAgainError):
-    """The process was asked to leave, and what it had done is saved."""
+class LeavingError(KeyboardInterrupt):
+    """The process was asked to leave (a signal, or DVC has died); the same command goes on. Exit code 75.
+
+    It can come at any moment, as Ctrl-C does, and so is no `Exception`: what takes any exception for a damaged image
+    or a server that does not answer must not take this one.
+    """
+
+    exit_code = TryAgainError.exit_code

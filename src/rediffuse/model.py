@@ -6,6 +6,8 @@ the file is code.
 
 import dataclasses
 import json
+import os
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -30,10 +32,10 @@ from rediffuse.errors import UserError
 from rediffuse.files import replacing
 from rediffuse.networks import build_network
 from rediffuse.params import DiffusionParams, ModelParams, Section
-from rediffuse.processes import whole
 
 # One key, because safetensors writes several in another order each time.
 _KEY = "rediffuse"
+_OS_ERROR = re.compile(r"os error (\d+)")
 
 Description = dict[str, Any]
 
@@ -148,11 +150,39 @@ def build_model(description: Description, device: torch.device) -> Model:
 
 def save_model(path: Path, description: Description, denoiser: NetworkDenoiser) -> None:
     """Write the weights of `denoiser` and the description; the same bytes for the same values."""
-    tensors = {
-        name: whole(tensor.detach()).cpu().contiguous() for name, tensor in denoiser.network.state_dict().items()
-    }
+    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in denoiser.network.state_dict().items()}
+    save_weights(path, description, weights)
+
+
+def save_weights(path: Path, description: Description, weights: Mapping[str, Tensor]) -> None:
+    """Write a network's tensors as `save_model` does.
+
+    Args:
+        weights: contiguous, on the CPU.
+
+    Raises:
+        OSError: nothing is left behind.
+    """
     with replacing(path) as temporary:
-        save_file(tensors, temporary, {_KEY: json.dumps(description, sort_keys=True)})
+        write_tensors(temporary, weights, {_KEY: json.dumps(description, sort_keys=True)})
+
+
+def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: dict[str, str]) -> None:
+    """Write a safetensors file.
+
+    Args:
+        metadata: of one key.
+
+    Raises:
+        OSError: the disk is full, say; safetensors tells it only in words.
+    """
+    try:
+        save_file(dict(tensors), path, metadata)
+    except SafetensorError as error:
+        number = _OS_ERROR.search(str(error))
+        if number is None:
+            raise
+        raise OSError(int(number[1]), os.strerror(int(number[1])), str(path)) from None
 
 
 def read_weights(path: Path) -> tuple[Description, dict[str, Tensor]]:

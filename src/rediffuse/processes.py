@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
@@ -25,6 +25,7 @@ from torch.distributed import PrefixStore, Store, TCPStore, rendezvous  # type: 
 
 from rediffuse.errors import TryAgainError, UserError
 from rediffuse.params import RuntimeParams
+from rediffuse.runtime import GIVEN_GPU, device_type, take_gpus
 
 Value = TypeVar("Value")
 
@@ -35,6 +36,7 @@ GRACE = 3.0
 POLL = 0.2
 ENDED = "ended"
 PARENT = "REDIFFUSE_PARENT"
+LOCAL_COUNT = "LOCAL_WORLD_SIZE"
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP)
 
 
@@ -167,7 +169,10 @@ def _first_with_others(module: str, runtime: RuntimeParams) -> Iterator[None]:
     count = runtime.processes
     # The kernel picks a free port, so no other program can take it in between.
     store = TCPStore("127.0.0.1", 0, count, is_master=True, wait_for_workers=False, timeout=PATIENCE)
-    others = _Others(module, count, store.port)
+    gpus: list[int] = []
+    if device_type(runtime) == "cuda":
+        gpus = take_gpus(min(count, torch.cuda.device_count()))
+    others = _Others(module, count, store.port, gpus)
     try:
         with _group(0, count, runtime, store), _announced_end(store):
             yield
@@ -189,9 +194,10 @@ class _Others:
         module: what they run.
         count: of all processes, this one included.
         port: of process 0's store.
+        gpus: taken for all, which share them where there are too few; none on the CPU.
     """
 
-    def __init__(self, module: str, count: int, port: int) -> None:
+    def __init__(self, module: str, count: int, port: int, gpus: Sequence[int]) -> None:
         self.module, self.count = module, count
         address = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), PARENT: str(os.getpid())}
         # A signal to all that comes while they start must not end them: they unblock it once they can ignore it.
@@ -201,7 +207,7 @@ class _Others:
                 subprocess.Popen(
                     [sys.executable, "-m", module, *sys.argv[1:]],
                     # Process 0 says what there is to say, and torch is silent where its neighbour is gone.
-                    env={"TORCH_CPP_LOG_LEVEL": "ERROR"} | os.environ | address | _numbers(rank, count),
+                    env={"TORCH_CPP_LOG_LEVEL": "ERROR"} | os.environ | address | _numbers(rank, count, gpus),
                     stdin=subprocess.DEVNULL,
                     stdout=subprocess.DEVNULL,
                 )
@@ -309,11 +315,14 @@ def _announced_end(store: Store) -> Iterator[None]:
 def _group(rank: int, count: int, runtime: RuntimeParams, store: Store) -> Iterator[Store]:
     """Torch's default group of these processes; NCCL where each has a GPU of its own."""
     backend = "gloo"
-    if runtime.device != "cpu" and torch.cuda.is_available():
-        local = int(os.environ.get("LOCAL_RANK", rank))
-        if torch.cuda.device_count() >= int(os.environ.get("LOCAL_WORLD_SIZE", count)):
-            torch.cuda.set_device(local)
+    if device_type(runtime) == "cuda":
+        local, here = (int(os.environ.get(name, other)) for name, other in (("LOCAL_RANK", rank), (LOCAL_COUNT, count)))
+        gpus = torch.cuda.device_count()
+        if gpus >= here:
             backend = "cpu:gloo,cuda:nccl"
+        elif local and PARENT not in os.environ:
+            # The first process on this machine has taken them.
+            os.environ[GIVEN_GPU] = str(local % gpus)
     if os.environ.get("MASTER_ADDR", "127.0.0.1") in ("127.0.0.1", "localhost"):
         # Else gloo asks the DNS for this machine's name, which may not be known there.
         loopback = next((name for _, name in socket.if_nameindex() if name.startswith("lo")), None)
@@ -332,8 +341,10 @@ def _launchers_store() -> Store:
     return PrefixStore("rediffuse", store)
 
 
-def _numbers(rank: int, count: int) -> dict[str, str]:
-    numbers = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": count, "LOCAL_WORLD_SIZE": count}
+def _numbers(rank: int, count: int, gpus: Sequence[int]) -> dict[str, str]:
+    numbers = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": count, LOCAL_COUNT: count}
+    if gpus:
+        numbers[GIVEN_GPU] = gpus[rank % len(gpus)]
     return {name: str(number) for name, number in numbers.items()}
 
 

@@ -2,6 +2,7 @@
 
 import os
 
+from rediffuse import gpus
 from rediffuse.errors import UserError
 from rediffuse.params import RuntimeParams
 
@@ -10,9 +11,11 @@ os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
 
 import torch
 
+GIVEN_GPU = "REDIFFUSE_GPU"
 
-def start(runtime: RuntimeParams) -> torch.device:
-    """Pin threads, switch to deterministic kernels and give the device that `runtime.device` names.
+
+def device_type(runtime: RuntimeParams) -> str:
+    """What `runtime.device` comes to on this machine: "cpu" or "cuda".
 
     Raises:
         UserError: CUDA is asked for and there is none; nothing falls back to the CPU in silence.
@@ -20,13 +23,41 @@ def start(runtime: RuntimeParams) -> torch.device:
     available = torch.cuda.is_available()
     if runtime.device == "cuda" and not available:
         raise UserError("params.yaml: runtime.device is cuda, but torch finds no CUDA device; use cpu or auto")
+    return "cuda" if runtime.device != "cpu" and available else "cpu"
+
+
+def take_gpus(count: int = 1) -> list[int]:
+    """The indices of `count` of torch's CUDA devices that no other process of rediffuse uses; waits until there are.
+
+    Args:
+        count: 1 to torch.cuda.device_count().
+    """
+    return gpus.take(_gpu_names(), count)
+
+
+def start(runtime: RuntimeParams) -> torch.device:
+    """Pin threads, switch to deterministic kernels and give the device that `runtime.device` names.
+
+    With CUDA it is the first GPU that no other process of rediffuse uses, for as long as this process lives; where all
+    are in use, it waits.
+
+    Raises:
+        UserError: CUDA is asked for and there is none.
+    """
+    kind = device_type(runtime)
     torch.set_num_threads(runtime.threads)
     torch.use_deterministic_algorithms(True)
     torch.backends.cudnn.benchmark = False
     # float32 means float32; the network's own precision is a parameter.
     torch.set_float32_matmul_precision("highest")
     torch.backends.cudnn.allow_tf32 = False
-    return torch.device("cuda" if runtime.device != "cpu" and available else "cpu")
+    if kind == "cpu":
+        return torch.device("cpu")
+    # Process 0 takes the GPUs of the others that it starts, and says which is whose.
+    given = os.environ.get(GIVEN_GPU)
+    device = torch.device("cuda", take_gpus()[0] if given is None else int(given))
+    torch.cuda.set_device(device)
+    return device
 
 
 def environment(device: torch.device) -> dict[str, str]:
@@ -44,3 +75,13 @@ def environment(device: torch.device) -> dict[str, str]:
             "cudnn": str(torch.backends.cudnn.version()),  # type: ignore[no-untyped-call]
         }
     return facts
+
+
+def _gpu_names() -> list[str]:
+    """What every process calls the GPUs that this one sees, whatever CUDA_VISIBLE_DEVICES hides or sorts otherwise."""
+    count = torch.cuda.device_count()
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")
+    if len(visible) == count and all(name.startswith("MIG-") for name in visible):
+        # The slices of one GPU, whose properties may give the GPU's own UUID.
+        return [name.replace("/", "-") for name in visible]
+    return [f"GPU-{torch.cuda.get_device_properties(place).uuid}" for place in range(count)]

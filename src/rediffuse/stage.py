@@ -6,7 +6,8 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
-from rediffuse.errors import TryAgainError, UserError
+from rediffuse.errors import LeavingError, TryAgainError, UserError
+from rediffuse.leaving import stay, watched
 from rediffuse.params import Params, RuntimeParams, load_params
 from rediffuse.tracking import Untracked, open_run
 from rediffuse.workspace import Workspace
@@ -48,20 +49,23 @@ def run_stage(
         tracked: let MLflow know of it, where `runtime.tracking` is on.
         joined: how this process becomes one of those that compute the stage; without, it is the only one.
 
-    The process ends with 0, with 2 after a `UserError` or with 75 after a `TryAgainError`; either is one line
+    The process ends with 0, with 2 after a `UserError` or with 75 after a `TryAgainError` or a signal; each is one line
     `stage NAME: message` on stderr. Any other exception is a bug and keeps its traceback.
     """
     name = stage.__name__
     try:
-        workspace = Workspace.here()
-        params = load_params(workspace.params)
-        with joined(f"stages.{name}", params.runtime) as member:
-            if not member.first:
-                params = params.model_copy(update={"runtime": _silent(params.runtime)})
-            with _run_of(name, params, workspace, tracked and params.runtime.tracking) as run:
-                stage(params, workspace, run) if live else stage(params, workspace)
-                run.finish_stage(name)
-    except (UserError, TryAgainError) as error:
+        with watched(name):
+            workspace = Workspace.here()
+            params = load_params(workspace.params)
+            with joined(f"stages.{name}", params.runtime) as member:
+                if not member.first:
+                    params = params.model_copy(update={"runtime": _silent(params.runtime)})
+                with _run_of(name, params, workspace, tracked and params.runtime.tracking) as run:
+                    stage(params, workspace, run) if live else stage(params, workspace)
+                    # All is written; to leave now would only have it made again.
+                    stay()
+                    run.finish_stage(name)
+    except (UserError, TryAgainError, LeavingError) as error:
         sys.stderr.write(f"stage {name}: {' '.join(str(error).split())}\n")
         sys.exit(error.exit_code)
 

@@ -135,6 +135,11 @@ class Workspace:
         return self.home / ".pipeline"
 
     @property
+    def journal(self) -> Path:
+        """What stages told of themselves and MLflow has not been told yet."""
+        return self.state / "journal"
+
+    @property
     def tracking_database(self) -> Path:
         return self.home / "mlflow.db"
 

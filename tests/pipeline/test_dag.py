@@ -13,12 +13,17 @@ STAGES = yaml12.load(CHECKOUT / "dvc.yaml")["stages"]
 # Where a change can't change what a stage computes: how it is started, told of, read from files and shown in between.
 PLUMBING = {
     "rediffuse",
+    "rediffuse.ancestry",
     "rediffuse.errors",
+    "rediffuse.gpus",
+    "rediffuse.leaving",
+    "rediffuse.memory",
     "rediffuse.params",
     "rediffuse.processes",
     "rediffuse.progress",
     "rediffuse.source",
     "rediffuse.stage",
+    "rediffuse.state_folder",
     "rediffuse.tracking",
     "rediffuse.workspace",
     "rediffuse.yaml12",

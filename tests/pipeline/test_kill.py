@@ -13,17 +13,18 @@ from tests.pipeline.test_repro import client, runs
 # The stage as DVC starts it, in a process that the kernel kills once a checkpoint is written.
 TRAIN_UNTIL_KILLED = """
 import os, signal, stages
-from rediffuse.training.checkpoint import CheckpointFolder
+from rediffuse.training.checkpoint_writer import CheckpointWriter
 from rediffuse.stage import run_stage
 from stages.train import train
 
-save = CheckpointFolder.save
+save = CheckpointWriter.save
 def save_and_die(self, state, record):
     save(self, state, record)
     if state.step == {step}:
+        self.finish()
         os.kill(os.getpid(), signal.SIGKILL)
 
-CheckpointFolder.save = save_and_die
+CheckpointWriter.save = save_and_die
 run_stage(train, live=True)
 """
 
@@ -43,7 +44,9 @@ def test_a_killed_training_goes_on_to_the_same_model_in_the_same_run(trained: Re
         (trained.path / name).unlink()
 
     trained.run("python", "-c", TRAIN_UNTIL_KILLED.format(step=step), code=-signal.SIGKILL)
-    assert [path.name[:13] for path in checkpoints(trained)] == [f"step-{step:08d}"]
+    assert sorted(path.name[:13] for path in checkpoints(trained)) == [
+        f"step-{at:08d}" for at in (10, 20) if at <= step
+    ]
     assert not trained.workspace.denoiser.exists()
     trained.run("python", "-m", "stages.train")
 
@@ -63,5 +66,6 @@ def test_a_training_with_another_parameter_uses_nothing_of_a_killed_ones_state(t
     trained.edit(**{"  lr: 2.0e-3 ": "  lr: 1.0e-3 "})
     trained.run("python", "-c", TRAIN_UNTIL_KILLED.format(step=10), code=-signal.SIGKILL)
     # It began at its own first step, in a folder of its own.
-    assert sorted(path.name[:13] for path in checkpoints(trained)) == ["step-00000010", "step-00000020"]
+    kept = ["step-00000010", "step-00000010", "step-00000020"]
+    assert sorted(path.name[:13] for path in checkpoints(trained)) == kept
     assert len({path.parent for path in checkpoints(trained)}) == 2

@@ -43,6 +43,13 @@ def test_an_image_does_not_depend_on_how_many_are_asked_for(denoiser, count: int
     assert torch.equal(images(denoiser, count), images(denoiser, 19)[:count])
 
 
+def test_an_image_has_noise_of_its_own_wherever_it_stands_in_a_batch(denoiser):
+    # Batches of another size round otherwise, so that a pixel may be one level off.
+    eights, fives = images(denoiser, 19).int(), images(denoiser, 19, batch_size=5).int()
+    assert (eights - fives).abs().max() <= 1
+    assert (eights[:1] - eights[1:]).abs().amax((1, 2, 3)).min() > 20
+
+
 def test_another_seed_gives_other_images_and_the_same_seed_the_same(denoiser):
     first = images(denoiser, 4)
     assert torch.equal(images(denoiser, 4), first)

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from rediffuse.data.arrays import ArrayWriter, map_examples
 from rediffuse.data.dataset import load_split
 from rediffuse.data.manifest import MANIFEST, read_table
 from rediffuse.errors import UserError
@@ -198,6 +199,9 @@ def test_a_store_of_examples_that_is_no_array_of_images_is_refused_in_one_line(t
         workspace.examples.write_bytes(content)
         assert "examples.npy can't be read as an array" in refusal()
         assert "run dvc repro clean" in refusal()
+    workspace.examples.write_bytes(whole)
+    np.save(workspace.examples, np.load(workspace.examples)[:, :, 1:])
+    assert "examples.npy holds 20×3×11×12, but card.json says 20×3×12×12; run dvc repro clean" in refusal()
     np.save(workspace.examples, np.array([{}] * 20, object), allow_pickle=True)
     assert "examples.npy can't be read as an array" in refusal()
     np.save(workspace.examples, np.zeros((20, 3, 12, 12)))
@@ -216,3 +220,30 @@ def test_a_class_that_is_too_small_leaves_the_earlier_split(tmp_path: Path) -> N
     with pytest.raises(UserError, match="the class 'c' has too few images to divide over train, test, val: 1"):
         pipeline(tmp_path, params)
     assert contents(workspace.split.parent) == before
+
+
+def test_a_spoilt_header_of_the_store_is_refused_or_changes_nothing(tmp_path: Path) -> None:
+    """Each byte of it replaced by each of some that its parser trips over."""
+    path = tmp_path / "examples.npy"
+    with ArrayWriter(path, (1, 4, 4)) as writer:
+        writer.extend(np.zeros((8, 1, 4, 4), np.uint8))
+    whole = path.read_bytes()
+    taken = 0
+    for place in range(128):
+        for byte in b"\xff9(,":
+            path.write_bytes(whole[:place] + bytes([byte]) + whole[place + 1 :])
+            try:
+                assert map_examples(path).shape == (8, 1, 4, 4)
+                taken += 1
+            except UserError as error:
+                message = str(error)
+                assert "\n" not in message
+    # Only the padding may be other than it was.
+    assert taken < 100
+
+
+def test_a_label_that_no_class_has_is_refused_before_it_reaches_the_network(tmp_path: Path) -> None:
+    workspace = pipeline(two_classes(tmp_path), params_with())
+    rewrite(workspace.manifest, label=read_table(workspace.manifest, MANIFEST)["label"].replace(1, 7))
+    with pytest.raises(UserError, match=r"manifest.parquet has the label 7, but card.json names 2 classes; run dvc"):
+        load_split(workspace, "train")

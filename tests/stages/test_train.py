@@ -122,6 +122,22 @@ def test_a_length_that_can_not_be_made_is_refused_before_it_is_trained(workspace
     assert check(small(params, train=POWER), workspace) == {}
 
 
+@pytest.mark.parametrize("name", ["models", "plots", "metrics", ".pipeline", ".pipeline/train"])
+def test_an_output_that_can_not_be_written_is_told_before_the_first_step(
+    own_workspace: Workspace, params: Params, monkeypatch: pytest.MonkeyPatch, name: str
+):
+    """Acceptance case 15. Root may write into any folder, so that a file stands where a folder must."""
+    path = own_workspace.root / name
+    if path.is_dir():
+        shutil.rmtree(path)
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(b"")
+    monkeypatch.setattr("stages.train.fit", lambda *_, **__: pytest.fail("training began"))
+    with pytest.raises(UserError, match=rf"{path}.* can't be written: .*; it must be a folder that") as raised:
+        train(small(params), own_workspace)
+    assert (raised.value.exit_code, "\n" in str(raised.value)) == (2, False)
+
+
 def test_samples_of_another_length_need_power_averages(tmp_path: Path, constant: Workspace, params: Params):
     with pytest.raises(UserError, match=r"sample\.ema_length is 0\.05, but the training kept no snapshots of"):
         drawn(params, constant, tmp_path, ema_length=0.05)

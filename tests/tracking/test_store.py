@@ -1,54 +1,17 @@
-import os
-import socket
 import sqlite3
 import subprocess
 import sys
+import time
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from rediffuse.errors import TryAgainError, UserError
-from rediffuse.tracking.store import EXPERIMENT, open_store, store_lock, tracking_uri
-from rediffuse.workspace import Workspace
-
-CHECKOUT = Path(__file__).resolve().parents[2]
-
-OPEN_AT = """
-import sys, time
-from pathlib import Path
-from rediffuse.params import load_params
+from rediffuse.params import Params
 from rediffuse.tracking import open_run
+from rediffuse.tracking.store import EXPERIMENT, open_store, reason, store_lock, tracking_uri, without_secrets
 from rediffuse.workspace import Workspace
-import rediffuse.tracking.run
-
-workspace = Workspace.at(Path(sys.argv[1]))
-params = load_params(workspace.params).model_copy(update={"seed": int(sys.argv[2])})
-workspace.root.joinpath("ready" + sys.argv[2]).touch()
-while len(list(workspace.root.glob("ready*"))) < 4:
-    time.sleep(0.01)
-with open_run(params, workspace, "evaluate") as run:
-    run.finish_stage("evaluate")
-"""
-
-
-def test_four_processes_that_open_a_fresh_store_at_once_all_log(tmp_path: Path) -> None:
-    (tmp_path / "params.yaml").write_bytes((CHECKOUT / "params.yaml").read_bytes())
-    processes = [
-        subprocess.Popen(
-            [sys.executable, "-c", OPEN_AT, str(tmp_path), str(seed)],
-            env=os.environ | {"PYTHONPATH": str(CHECKOUT / "src")},
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for seed in range(4)
-    ]
-    errors = [process.communicate()[1] for process in processes]
-    assert errors == [""] * 4
-    store = open_store(Workspace.at(tmp_path))
-    found = store.client.search_runs([store.experiment_id])
-    assert sorted(run.data.params["seed"] for run in found) == ["0", "1", "2", "3"]
-    assert {run.info.status for run in found} == {"FINISHED"}
 
 
 def test_the_database_is_in_wal_mode_and_the_artifacts_are_absolute(workspace: Workspace) -> None:
@@ -99,35 +62,54 @@ def test_a_relative_database_counts_from_home(
     assert tracking_uri(temporary) == "sqlite:////srv/all.db"
 
 
-@pytest.mark.parametrize("uri", ["nonsense://x", "file:///tmp/x"])
-def test_a_uri_that_mlflow_does_not_open_is_the_users_mistake(
-    workspace: Workspace, monkeypatch: pytest.MonkeyPatch, uri: str
+@pytest.mark.parametrize("uri", ["nonsense://x", "file:///tmp/x", "mlruns", "sqlite:x.db"])
+def test_a_uri_that_mlflow_never_opens_is_the_users_mistake_before_anything_is_computed(
+    params: Params, workspace: Workspace, monkeypatch: pytest.MonkeyPatch, uri: str
 ) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
-    with pytest.raises(UserError, match=f"MLFLOW_TRACKING_URI: MLflow can't open {uri}"):
-        open_store(workspace)
+    message = f"MLFLOW_TRACKING_URI: MLflow can't open {uri}; allowed are http"
+    with pytest.raises(UserError, match=message), open_run(params, workspace, "train"):
+        raise AssertionError("the stage ran")
+    assert not workspace.journal.exists()
 
 
-def test_a_server_that_does_not_answer_is_for_another_time_and_no_password_is_shown(
-    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with closing(socket.socket()) as unused:
-        unused.bind(("127.0.0.1", 0))
-        port = unused.getsockname()[1]
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://me:secret@127.0.0.1:{port}")
-    with pytest.raises(TryAgainError, match=f"http://127.0.0.1:{port} does not answer") as caught:
-        open_store(workspace)
-    assert "secret" not in str(caught.value)
+@pytest.mark.parametrize(
+    ("uri", "shown"),
+    [
+        ("http://me:secret@127.0.0.1:5000", "http://127.0.0.1:5000"),
+        ("https://me:sec/r@et?x#@host/path?token=abc", "https://host/path"),
+        ("postgresql+psycopg2://me:secret@db/mlflow?sslmode=require", "postgresql+psycopg2://db/mlflow"),
+        ("sqlite:////home/a@b/mlflow.db", "sqlite:////home/a@b/mlflow.db"),
+    ],
+)
+def test_no_message_shows_a_password(uri: str, shown: str) -> None:
+    assert without_secrets(uri) == shown
+
+
+def test_the_reason_is_what_went_wrong_first_in_one_line_without_a_secret(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", "hunter22")
+    error = RuntimeError("something went wrong")
+    error.__cause__ = ValueError("no answer from\n http://me:secret@host/x with hunter22")
+    assert reason(error) == "no answer from http://host/x with ***"
+
+
+def test_a_locked_database_is_told_in_a_second_not_in_twenty(workspace: Workspace) -> None:
+    with closing(sqlite3.connect(workspace.tracking_database)) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        started = time.monotonic()
+        with pytest.raises(sqlite3.OperationalError, match="database is locked"):
+            open_store(workspace)
+        assert time.monotonic() - started < 5
 
 
 def test_a_database_that_is_none_is_refused_at_once(workspace: Workspace) -> None:
     workspace.tracking_database.write_bytes(b"not a database, but long enough to have a header of one" * 20)
-    with pytest.raises(UserError, match="file is not a database"):
+    with pytest.raises(sqlite3.DatabaseError, match="file is not a database"):
         open_store(workspace)
 
 
 def test_a_deleted_experiment_is_told_with_the_way_back(workspace: Workspace) -> None:
     store = open_store(workspace)
     store.client.delete_experiment(store.experiment_id)
-    with pytest.raises(UserError, match=f"{EXPERIMENT} is deleted.*--experiment-id {store.experiment_id}"):
+    with pytest.raises(TryAgainError, match=f"{EXPERIMENT} is deleted.*--experiment-id {store.experiment_id}"):
         open_store(workspace)

@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,8 @@ import pytest
 from rediffuse.errors import TryAgainError
 from rediffuse.params import Params
 from rediffuse.tracking import open_run
+from rediffuse.tracking.journal import waiting
+from rediffuse.tracking.records import Summaries
 from rediffuse.tracking.store import open_store
 from rediffuse.workspace import Workspace
 
@@ -27,6 +30,14 @@ Written = Callable[[Workspace], Workspace]
 def history(workspace: Workspace, run: Any, name: str) -> list[tuple[int, float]]:
     points = open_store(workspace).client.get_metric_history(run.info.run_id, name)
     return sorted((point.step, point.value) for point in points)
+
+
+def eventually(condition: Callable[[], bool], seconds: float = 20.0) -> bool:
+    """Whether it becomes true: MLflow is told by a thread of its own."""
+    end = time.monotonic() + seconds
+    while not condition() and time.monotonic() < end:
+        time.sleep(0.02)
+    return condition()
 
 
 def finish(params: Params, workspace: Workspace) -> str:
@@ -104,7 +115,7 @@ def test_a_failed_run_says_so_and_is_continued(params: Params, workspace: Worksp
         _ = 1 / 0
     assert [run.info.status for run in runs(workspace)] == ["FAILED"]
     with open_run(params, workspace, "train"):
-        assert [run.info.status for run in runs(workspace)] == ["RUNNING"]
+        assert eventually(lambda: [run.info.status for run in runs(workspace)] == ["RUNNING"])
 
 
 def test_to_be_asked_to_try_again_is_no_failure(params: Params, workspace: Workspace, runs: Runs) -> None:
@@ -132,6 +143,34 @@ def test_curves_skip_the_steps_that_an_earlier_process_logged(
     assert capsys.readouterr().err == ""
 
 
+def test_a_run_that_somebody_deletes_meanwhile_is_told_again_as_a_new_one(
+    params: Params, workspace: Workspace, runs: Runs, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with open_run(params, workspace, "train") as run:
+        run.log_curve([{"step": 1, "loss": 0.5}])
+        assert eventually(lambda: run.id is not None)
+        deleted = run.id
+        open_store(workspace).client.delete_run(deleted)
+        run.log_curve([{"step": 2, "loss": 0.25}])
+    (found,) = runs(workspace)
+    assert found.info.run_id == run.id != deleted
+    assert history(workspace, found, "train/loss") == [(1, 0.5), (2, 0.25)]
+    assert found.data.params["train.lr"] == "0.002"
+    assert capsys.readouterr().err == ""
+
+
+def test_a_record_that_mlflow_never_takes_is_left_out_and_what_comes_after_is_told(
+    params: Params, workspace: Workspace, runs: Runs, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with open_run(params, workspace, "train") as run:
+        run.tell(Summaries(values={"what?": 1.0}))
+        run.tell(Summaries(values={"split/train": 7.0}))
+    (found,) = runs(workspace)
+    assert found.data.metrics == {"split/train": 7.0}
+    assert capsys.readouterr().err.startswith("warning: MLflow refuses a record (summaries: ")
+    assert waiting(workspace) == []
+
+
 def test_a_replay_that_computes_something_else_is_told(
     params: Params, workspace: Workspace, runs: Runs, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -149,6 +188,23 @@ def test_a_preview_of_the_same_name_is_replaced(params: Params, workspace: Works
         run.log_image("step-20.png", b"new")
     path = workspace.tracking_artifacts / run.id / "artifacts" / "previews" / "step-20.png"
     assert path.read_bytes() == b"new"
+
+
+def test_a_document_is_an_artifact_of_json(params: Params, workspace: Workspace) -> None:
+    with open_run(params, workspace, "train") as run:
+        run.log_document("non-finite/step 7", {"ids": [3, 1], "loss": float("nan")})
+    folder = workspace.tracking_artifacts / run.id / "artifacts" / "documents"
+    text = (folder / "non-finite_step 7.json").read_text()
+    assert text == '{\n  "ids": [\n    3,\n    1\n  ],\n  "loss": NaN\n}\n'
+
+
+def test_the_run_begins_and_ends_when_it_was_told(
+    params: Params, workspace: Workspace, runs: Runs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("rediffuse.tracking.journal.time.time", lambda: 1_600_000_000.5)
+    finish(params, workspace)
+    (run,) = runs(workspace)
+    assert (run.info.start_time, run.info.end_time) == (1_600_000_000_500, 1_600_000_000_500)
 
 
 def test_the_last_stage_logs_for_all_that_dvc_took_from_its_cache(
@@ -300,13 +356,15 @@ def test_an_experiment_in_a_temporary_folder_leaves_everything_at_home(
 
 
 STAGES = """
-import os, signal, sys
+import os, signal, sys, time
 from rediffuse.stage import run_stage
 
 def train(params, workspace, run):
     last = int(sys.argv[2])
     run.log_curve([{"step": step, "loss": 1.0 / step} for step in range(1, last + 1)])
     if last < 40:
+        while not run.id:
+            time.sleep(0.01)
         os.kill(os.getpid(), signal.SIGKILL)
     return {}
 
@@ -340,3 +398,4 @@ def test_stages_in_their_own_processes_one_of_them_killed_make_one_run(workspace
     assert found.info.status == "FINISHED"
     assert [step for step, _ in history(workspace, found, "train/loss")] == list(range(1, 41))
     assert {"timing/train_seconds", "timing/evaluate_seconds"} <= found.data.metrics.keys()
+    assert waiting(workspace) == []

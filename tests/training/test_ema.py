@@ -109,7 +109,6 @@ def test_a_training_killed_and_resumed_leaves_the_same_averages_and_snapshots(tm
     resumed, resumed_curves = run_fit(tmp_path / "killed", params=params)
     assert weights(resumed) == weights(whole)
     assert resumed_curves.rows == curves.rows
-    assert resumed.snapshots == whole.snapshots
     assert contents(CheckpointFolder(tmp_path / "killed").snapshots) == contents(
         CheckpointFolder(tmp_path / "whole").snapshots
     )
@@ -122,7 +121,8 @@ def test_a_checkpoint_whose_snapshots_are_gone_or_spoilt_is_passed_over(tmp_path
     with pytest.raises(KilledError):
         run_fit(tmp_path / "killed", params=params, log=Killer(2))
     killed = CheckpointFolder(tmp_path / "killed").snapshots
-    spoil(killed / "step-00000003.safetensors")
+    # Listed by the checkpoint after step 8, not yet by that after step 4.
+    spoil(killed / "step-00000006.safetensors")
     resumed, _ = run_fit(tmp_path / "killed", params=params)
     assert weights(resumed) == weights(whole)
     assert contents(killed) == contents(CheckpointFolder(tmp_path / "whole").snapshots)
@@ -135,7 +135,7 @@ def test_a_run_that_is_done_leaves_no_snapshots_in_its_state(tmp_path: Path):
     with checkpoints.locked():
         assert not [name for name in contents(checkpoints.snapshots) if name.startswith(".")]
         checkpoints.clear()
-    assert set(contents(tmp_path)) == {"lock"}
+    assert not tmp_path.exists()
 
 
 def test_snapshots_change_no_weight(tmp_path: Path):

@@ -113,7 +113,7 @@ def test_a_loss_that_is_no_number_stops_before_the_step_and_names_its_images(tmp
     assert state.step == 4
     assert all(tensor.isfinite().all() for tensor in state.denoiser.state_dict().values())
     listed = json.loads((tmp_path / "refused" / "step-0000006.json").read_text())
-    assert listed == log.documents["step-0000006.json"]
+    assert listed == log.documents["step-0000006"]
     batches = Batches(examples().images, None, seed=0, batch_size=8, microbatch=8, device=CPU)
     assert listed["ids"] == [examples().ids[row] for row in batches.rows(5, 0)]
 

@@ -2,9 +2,12 @@
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
+from tokenize import TokenError
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 
@@ -80,10 +83,42 @@ def map_examples(path: Path) -> np.ndarray:
         examples = np.lib.format.open_memmap(path, mode="r")
     except FileNotFoundError:
         raise UserError(f"{path} is missing; run the stage clean first") from None
-    except (OSError, ValueError) as error:
+    # The latter three are what NumPy's parser of the header makes of a spoilt one.
+    except (OSError, ValueError, SyntaxError, TokenError, OverflowError) as error:
         reason = " ".join(str(error).split())
         raise UserError(f"{path} can't be read as an array ({reason}); run dvc repro clean") from None
     if examples.dtype != np.uint8 or examples.ndim != 4:
         found = f"{examples.dtype} of {examples.ndim} dimensions"
         raise UserError(f"{path} holds {found}, not images: uint8 of 4 dimensions; run dvc repro clean")
     return examples
+
+
+@dataclass(frozen=True, eq=False)
+class StoredExamples:
+    """Some of the examples in a file that `ArrayWriter` wrote, read when they are asked for.
+
+    A process that gets one opens the file itself: what is pickled is the path, not the pixels.
+
+    Args:
+        path: the file.
+        chosen: positions in it.
+    """
+
+    path: Path
+    chosen: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.chosen)
+
+    def __getitem__(self, rows: np.ndarray) -> np.ndarray:
+        """A copy of these rows of the chosen ones, uint8, N×C×H×W."""
+        read: np.ndarray = self._file[self.chosen[rows]]
+        return read
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"path": self.path, "chosen": self.chosen}
+
+    @cached_property
+    def _file(self) -> np.ndarray:
+        # A plain view: indexing a memory map makes another memory map.
+        return map_examples(self.path).view(np.ndarray)

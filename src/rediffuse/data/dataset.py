@@ -5,7 +5,8 @@ from typing import Literal
 
 import numpy as np
 
-from rediffuse.data.arrays import map_examples
+from rediffuse.data.arrays import StoredExamples, map_examples
+from rediffuse.data.card import Card
 from rediffuse.data.manifest import MANIFEST, SPLIT, read_table
 from rediffuse.errors import UserError
 from rediffuse.workspace import Workspace
@@ -19,11 +20,13 @@ class Examples:
         images: uint8, N×C×H×W.
         labels: int64, N; positions in the card's classes, -1 where an image has no label.
         ids: N names.
+        stored: where other processes read the same images; None where they come from nowhere but memory.
     """
 
     images: np.ndarray
     labels: np.ndarray
     ids: tuple[str, ...]
+    stored: StoredExamples | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -42,9 +45,26 @@ def load_split(workspace: Workspace, split: Literal["train", "val", "test"]) -> 
             f"{workspace.examples} ({len(images)} examples), {workspace.manifest.name} ({len(manifest)}) and "
             f"{workspace.split.name} ({len(assigned)}) don't list the same examples; run dvc repro"
         )
+    card = Card.read(workspace.card)
+    if images.shape != (card.count, *card.shape):
+        raise UserError(
+            f"{workspace.examples} holds {_times(images.shape)}, but {workspace.card.name} says "
+            f"{_times((card.count, *card.shape))}; run dvc repro clean"
+        )
+    labels = manifest["label"].fillna(-1).to_numpy(dtype=np.int64)
+    if card.classes and labels.max(initial=-1) >= len(card.classes):
+        raise UserError(
+            f"{workspace.manifest} has the label {labels.max()}, but {workspace.card.name} names "
+            f"{len(card.classes)} classes; run dvc repro clean"
+        )
     chosen = (assigned["split"] == split).to_numpy(dtype=bool)
     return Examples(
         images=images[chosen],
-        labels=manifest["label"].fillna(-1).to_numpy(dtype=np.int64)[chosen],
+        labels=labels[chosen],
         ids=tuple(manifest["id"][chosen]),
+        stored=StoredExamples(workspace.examples, np.flatnonzero(chosen)),
     )
+
+
+def _times(shape: tuple[int, ...]) -> str:
+    return "×".join(str(size) for size in shape)

@@ -8,7 +8,7 @@ from rediffuse.params.data import CleanParams, PrepareParams, SplitParams
 from rediffuse.params.diffusion import DiffusionParams
 from rediffuse.params.evaluate import EvaluateParams
 from rediffuse.params.sampling import SampleParams
-from rediffuse.params.sections import ModelParams, ReferenceParams, RuntimeParams, Section, TrainParams
+from rediffuse.params.sections import ModelParams, ReferenceParams, RuntimeParams, Section, TrainParams, UnetParams
 
 
 class Params(Section):
@@ -38,6 +38,25 @@ class Params(Section):
                 f"runtime.processes is {processes}, but train.batch_size {train.batch_size} and train.microbatch "
                 f"{train.microbatch} make {train.batch_size // train.microbatch} microbatches a step, which so many "
                 "can't share evenly"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _halved(self) -> Self:
+        size, factor = self.clean.size, self.model.settings.size_factor
+        if size is not None and size % factor:
+            levels = "model.name article_unet"
+            if isinstance(self.model.settings, UnetParams):
+                levels = f"model.unet.multipliers has {len(self.model.settings.multipliers)} levels, which"
+            raise ValueError(f"clean.size is {size}, but {levels} needs a multiple of {factor}")
+        return self
+
+    @model_validator(mode="after")
+    def _scored(self) -> Self:
+        if self.sample.count <= self.evaluate.neighbours:
+            raise ValueError(
+                f"sample.count is {self.sample.count}, not above evaluate.neighbours ({self.evaluate.neighbours}): "
+                "each sample needs so many others to be scored"
             )
         return self
 

@@ -4,7 +4,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from rediffuse.params.sections import Count, Positive, Section
+from rediffuse.params.sections import Count, Mean, Positive, Section
 
 PositiveShare = Annotated[float, Field(gt=0, lt=1)]
 
@@ -73,12 +73,12 @@ class EdmParams(_Between):
 
 
 class LogNormalParams(Section):
-    mean: float
+    mean: Mean
     std: Positive
 
 
 class LogitNormalParams(Section):
-    mean: float
+    mean: Mean
     std: Positive
     shift: Positive
 
@@ -88,7 +88,7 @@ class MinSnrParams(Section):
 
 
 class SigmoidParams(Section):
-    bias: float
+    bias: Mean
 
 
 class DiffusionParams(Section):

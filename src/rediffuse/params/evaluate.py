@@ -13,7 +13,7 @@ class LikelihoodParams(Section):
     solver: SamplerName
     steps: Count
     tolerance: Annotated[float, Field(gt=0, lt=1)]
-    images: Annotated[int, Field(ge=2)]
+    images: Annotated[int, Field(ge=2, le=1_000_000_000)]
 
     @model_validator(mode="after")
     def _deterministic(self) -> Self:
@@ -27,9 +27,9 @@ class LikelihoodParams(Section):
 
 class EvaluateParams(Section):
     neighbours: Count
-    manifold_points: Annotated[int, Field(ge=2)]
+    manifold_points: Annotated[int, Field(ge=2, le=1_000_000_000)]
     kid_subsets: Count
-    kid_subset_size: Annotated[int, Field(ge=2)]
+    kid_subset_size: Annotated[int, Field(ge=2, le=1_000_000_000)]
     noise_levels: Annotated[int, Field(ge=2, le=1000)]
     likelihood: LikelihoodParams
 

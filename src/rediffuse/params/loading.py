@@ -1,7 +1,8 @@
 """From the file to the parameters, and every mistake in one line that says what, where and what is allowed."""
 
 import difflib
-from collections.abc import Iterator
+import re
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -43,16 +44,54 @@ def flatten(nested: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 
 def _explain(error: ErrorDetails) -> str:
     """One problem in one line, by the key's dotted name."""
-    key = ".".join(str(part) for part in error["loc"])
+    # A key is as long and odd as what was typed.
+    key = _short(".".join(str(part) for part in error["loc"]))
     if error["type"] == "extra_forbidden":
-        close = difflib.get_close_matches(key, known_keys(), n=1, cutoff=0.5)
-        return f"{key} is not a known key" + (f"; did you mean {close[0]}?" if close else "")
+        close = suggestions(key)
+        return f"{key} is not a known key" + (f"; did you mean {' or '.join(close)}?" if close else "")
     if error["type"] == "missing":
         return f"{key} is missing"
     if error["type"] == "value_error":
         return str(error["ctx"]["error"])
+    if error["type"] in ("model_type", "dict_type"):
+        return f"{key} is {_short(repr(error['input']))}: a mapping of keys is expected"
     message = error["msg"][0].lower() + error["msg"][1:]
-    return f"{key} is {error['input']!r}: {message}"
+    return f"{key} is {_short(repr(error['input']))}: {message}"
+
+
+def _short(text: str) -> str:
+    """A text in one line of at most 80 characters."""
+    line = text if text.isprintable() else repr(text)[1:-1]
+    return line if len(line) <= 80 else f"{line[:77]}..."
+
+
+def suggestions(key: str) -> list[str]:
+    """The known keys that somebody who typed this one may have meant, three at most, by their dotted names.
+
+    First the same name in another section, then a like one in the same section, then a like one anywhere.
+    """
+    section, _, name = key.rpartition(".")
+    known = known_keys()
+    neighbours = [other for other in known if other.rpartition(".")[0] == section]
+    for candidates, cutoff in ((known, 1.0), (neighbours, 0.6), (known, 0.75)):
+        close = _closest(name, candidates, cutoff)
+        if close:
+            # Of several sections' keys, those below the one that was named.
+            below = [other for other in close if section and other.startswith(section.split(".")[0] + ".")]
+            return (below or close)[:3]
+    return difflib.get_close_matches(key, known, n=1, cutoff=0.75)
+
+
+def _closest(name: str, candidates: Iterable[str], cutoff: float) -> list[str]:
+    """The keys whose last part is most like a name, and at least so much; case and underscores count for nothing."""
+    likeness = {other: _likeness(name, other.rpartition(".")[2]) for other in candidates}
+    best = max(likeness.values(), default=0.0)
+    return [other for other, value in likeness.items() if value == best >= cutoff]
+
+
+def _likeness(one: str, other: str) -> float:
+    plain, plainer = (re.sub(r"[^a-z0-9]", "", text.lower()) for text in (one, other))
+    return difflib.SequenceMatcher(None, plain, plainer).ratio()
 
 
 def known_keys() -> tuple[str, ...]:

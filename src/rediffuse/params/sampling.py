@@ -17,10 +17,21 @@ SamplerName = Literal[
     "annealed_langevin",
     "ode",
 ]
-Level = Annotated[float, Field(ge=0)]
+Level = Annotated[float, Field(ge=0, le=1e9)]
 Levels = Annotated[
     tuple[Level, Level], BeforeValidator(lambda value: tuple(value) if isinstance(value, list) else value)
 ]
+
+
+def _by_name(value: object) -> object:
+    """Weights of classes by name, also where a number was written without quotes, as `dvc exp run -S` does."""
+    if not isinstance(value, dict):
+        return value
+    named = {str(key) if type(key) is int else key: weight for key, weight in value.items()}
+    if len(named) < len(value):
+        raise ValueError("sample.classes names a class twice, once in quotes and once without; keep one")
+    return named
+
 
 # A corrector can stand between their steps, because each of them needs nothing of the steps before.
 SINGLE_STEP = ("ancestral", "ddim", "euler_maruyama", "reverse_diffusion")
@@ -28,14 +39,14 @@ SINGLE_STEP = ("ancestral", "ddim", "euler_maruyama", "reverse_diffusion")
 
 class SampleParams(Section):
     count: Count
-    classes: Annotated[dict[str, Weight], Field(min_length=1)] | None
+    classes: Annotated[Annotated[dict[str, Weight], Field(min_length=1)] | None, BeforeValidator(_by_name)]
     seed: int
     sampler: SamplerName
     grid: Literal["uniform", "uniform_log_snr", "trailing", "karras", "discrete"]
     steps: Count
     eta: Annotated[float, Field(ge=0, le=10)]
     variance: Literal["posterior", "process"]
-    churn: Annotated[float, Field(ge=0)]
+    churn: Annotated[float, Field(ge=0, le=1e9)]
     churn_levels: Levels | None
     churn_noise: Positive
     corrector_steps: Annotated[int, Field(ge=0, le=100)]
@@ -51,7 +62,7 @@ class SampleParams(Section):
     guidance_snapshot: Share
     guidance_levels: Levels | None
     ema_length: Annotated[float, Field(gt=0, lt=0.28)] | None
-    batch_size: Annotated[int, Field(ge=4)]
+    batch_size: Annotated[int, Field(ge=4, le=1_000_000_000)]
 
     @model_validator(mode="after")
     def _meaningful(self) -> Self:

@@ -5,9 +5,11 @@ from typing import Annotated, Literal, Self
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 Share = Annotated[float, Field(ge=0, lt=1)]
-Positive = Annotated[float, Field(gt=0)]
-Count = Annotated[int, Field(ge=1)]
-Whole = Annotated[int, Field(ge=0)]
+Positive = Annotated[float, Field(gt=0, le=1e9)]
+Mean = Annotated[float, Field(ge=-100, le=100)]
+Count = Annotated[int, Field(ge=1, le=1_000_000_000)]
+Whole = Annotated[int, Field(ge=0, le=1_000_000_000)]
+Channels = Annotated[int, Field(ge=1, le=16_384)]
 Weight = Annotated[float, Field(gt=0, le=1e6)]
 
 
@@ -17,7 +19,9 @@ def as_tuple(value: object) -> object:
 
 
 Sizes = Annotated[tuple[Count, ...], BeforeValidator(as_tuple)]
-Multipliers = Annotated[Sizes, Field(min_length=1)]
+Multipliers = Annotated[
+    tuple[Annotated[int, Field(ge=1, le=1024)], ...], BeforeValidator(as_tuple), Field(min_length=1, max_length=10)
+]
 
 
 class Section(BaseModel):
@@ -25,21 +29,27 @@ class Section(BaseModel):
 
 
 class ReferenceParams(Section):
-    width: Count
-    features: Annotated[int, Field(ge=2)]
+    width: Channels
+    features: Annotated[int, Field(ge=2, le=16_384)]
     steps: Count
     batch_size: Count
     lr: Positive
 
 
 class UnetParams(Section):
-    width: Count
+    width: Channels
     multipliers: Multipliers
-    blocks: Count
+    blocks: Annotated[int, Field(ge=1, le=100)]
     attention_sizes: Sizes
     head_channels: Count
     groups: Count
     dropout: Share
+
+    @property
+    def size_factor(self) -> int:
+        """What the images' height and width must be a multiple of, to be halved between the levels."""
+        factor: int = 2 ** (len(self.multipliers) - 1)
+        return factor
 
     @model_validator(mode="after")
     def _divisible(self) -> Self:
@@ -55,8 +65,13 @@ class UnetParams(Section):
 
 
 class ArticleUnetParams(Section):
-    width: Annotated[int, Field(ge=4, multiple_of=4)]
-    time_channels: Annotated[int, Field(ge=2, multiple_of=2)]
+    width: Annotated[int, Field(ge=4, le=16_384, multiple_of=4)]
+    time_channels: Annotated[int, Field(ge=2, le=16_384, multiple_of=2)]
+
+    @property
+    def size_factor(self) -> int:
+        """As the other network's, for three halvings."""
+        return 8
 
 
 class ModelParams(Section):
@@ -74,7 +89,7 @@ class ModelParams(Section):
 
 class GuardParams(Section):
     non_finite: Literal["stop", "skip"]
-    spike: Annotated[float, Field(gt=1)] | None
+    spike: Annotated[float, Field(gt=1, le=1e9)] | None
     on_spike: Literal["stop", "skip"]
 
 
@@ -85,7 +100,7 @@ class TrainParams(Section):
     lr: Positive
     schedule: Literal["onecycle", "cosine", "constant"]
     warmup_share: Share
-    weight_decay: Annotated[float, Field(ge=0)]
+    weight_decay: Annotated[float, Field(ge=0, le=1e9)]
     grad_clip: Positive
     ema: Literal["constant", "power"]
     ema_decay: Share
@@ -122,7 +137,7 @@ class TrainParams(Section):
 
 class RuntimeParams(Section):
     device: Literal["auto", "cpu", "cuda"]
-    threads: Count
+    threads: Annotated[int, Field(ge=1, le=1024)]
     workers: Annotated[int, Field(ge=1, le=256)]
     engine: Literal["local", "ray"]
     processes: Annotated[int, Field(ge=1, le=4096)]

@@ -1,7 +1,9 @@
-"""One MLflow run per pipeline run, whatever process a stage runs in.
+"""One MLflow run per pipeline run, whatever process a stage runs in, and no stage that MLflow can hurt.
 
-A stage's file calls `rediffuse.stage.run_stage`, which opens the run; only `train` sees it, as a `Run`. Nothing here
-imports MLflow until a run is opened: it takes a second, and a stage that is not tracked doesn't pay it.
+What a stage tells goes to a journal on disk; MLflow is its mirror, brought up to date by a thread, by a later stage, or
+by `make sync` (`rediffuse.tracking.sync`). A stage's file calls `rediffuse.stage.run_stage`, which opens the run; only
+`train` sees it, as a `Run`. Nothing here imports MLflow until a run is opened: it takes a second, and a stage that is
+not tracked doesn't pay it.
 """
 
 import os
@@ -17,9 +19,12 @@ if TYPE_CHECKING:
 
 # MLflow reads these when it is imported, so they stand where every module that imports it has passed.
 os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
-os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
+# What goes wrong is told in one line; MLflow adds a traceback to it, with the SQL and the URI.
+os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "CRITICAL")
 os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
-os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")  # by default a server that is down costs minutes
+# Its own tries take minutes where a server is down; what it is told again comes from the journal.
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
 
 LAST_STAGE = "evaluate"  # it finishes the run, and logs for the stages that DVC restored from its cache
 
@@ -41,7 +46,7 @@ class Run(Protocol):
         """Keep a PNG as the artifact `previews/<name>`, in place of an earlier one of this name."""
 
     def log_document(self, name: str, value: Any) -> None:
-        """Keep a JSON value as the artifact `documents/<name>`."""
+        """Keep a JSON value as the artifact `documents/<name>.json`, in place of an earlier one of this name."""
 
 
 class Untracked:
@@ -59,19 +64,23 @@ class Untracked:
 
 
 def open_run(params: Params, workspace: Workspace, stage: str) -> "AbstractContextManager[TrackedRun]":
-    """The MLflow run that this pipeline run logs to: the newest unfinished one with its content key, or a new one.
+    """The run that this pipeline run tells of itself: the newest unfinished one with its content key, or a new one.
 
     Args:
         params: the parameters; all but `runtime` are part of the key and are logged when the run is created.
-        workspace: the run's store lies in its home, unless MLFLOW_TRACKING_URI names another.
+        workspace: the journal and the run's store lie in its home, unless MLFLOW_TRACKING_URI names another store.
         stage: the stage that runs now.
 
-    The block leaves the run RUNNING for the next stage; an exception sets FAILED, except a `TryAgainError`. Either is
-    found and continued by the next process with the same key. Only `finish_stage(LAST_STAGE)` sets FINISHED.
+    The block leaves the run RUNNING for the next stage; an exception sets FAILED, except a `TryAgainError` or a
+    `LeavingError`. Either is found and continued by the next process with the same key. Only `finish_stage(LAST_STAGE)`
+    sets FINISHED.
+
+    No failure of MLflow, of its store or of the journal is raised: it is one line on stderr. At its end the block waits
+    for MLflow to take the rest, up to a minute while it does; 10 seconds for a first answer, 2 where it failed before,
+    or where the process is asked to leave.
 
     Raises:
-        UserError: the store can't be used (MLFLOW_TRACKING_URI is none of MLflow's, the experiment is deleted).
-        TryAgainError: the tracking server does not answer.
+        UserError: MLFLOW_TRACKING_URI is none of MLflow's.
     """
     from rediffuse.tracking.run import opened_run
 

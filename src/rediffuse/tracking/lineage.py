@@ -5,70 +5,66 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mlflow.entities import Dataset, DatasetInput, InputTag, LoggedModelOutput
+from mlflow.entities import Dataset, DatasetInput, InputTag, LoggedModel, LoggedModelOutput, LoggedModelStatus
 from mlflow.models.utils import get_external_mlflow_model_spec
 
-from rediffuse import files
+from rediffuse.tracking.records import Data, Weights
 
 if TYPE_CHECKING:
-    from rediffuse.tracking.run import TrackedRun
+    from rediffuse.tracking.mlflow_run import MlflowRun
 
 MODEL = "denoiser"
 
 
-def log_data(run: "TrackedRun") -> None:
-    """Log the three splits as data set inputs, with the contexts train, val and test.
-
-    A digest is the beginning of the cleaned data's and the beginning of the split's: it changes with either.
-    """
-    workspace = run.workspace
-    if not (workspace.card.exists() and workspace.split.exists()):
-        return
-    card = files.read_json(workspace.card)
-    digest = f"{card['digest'][:16]}-{files.md5(workspace.split)[:16]}"
-    source = {path.name: path.relative_to(workspace.root).as_posix() for path in (workspace.examples, workspace.split)}
-    logged = {entry.dataset.name for entry in run.entity().inputs.dataset_inputs if entry.dataset.digest == digest}
+def log_data(run: "MlflowRun", data: Data) -> None:
+    """Log the three splits as data set inputs, with the contexts train, val and test, unless they are there."""
+    logged = {entry.dataset.name for entry in run.entity().inputs.dataset_inputs if entry.dataset.digest == data.digest}
+    source, profile = json.dumps(data.files), json.dumps(data.card)
     inputs = [
         DatasetInput(
-            Dataset(name, digest, source_type="local", source=json.dumps(source), profile=json.dumps(card)),
+            Dataset(name, data.digest, source_type="local", source=source, profile=profile),
             [InputTag("mlflow.data.context", context)],
         )
         for context in ("train", "val", "test")
-        if (name := f"{card['source']}-{context}") not in logged
+        if (name := f"{data.source}-{context}") not in logged
     ]
     if inputs:
         run.store.client.log_inputs(run.id, inputs)
 
 
-def log_model(run: "TrackedRun") -> str | None:
-    """The id of the LoggedModel that stands for the weights, made on first use; None where there are no weights.
+def log_model(run: "MlflowRun", weights: Weights) -> str:
+    """The id of the LoggedModel that stands for the weights, made on first use.
 
     MLflow gets no copy of them: the tags name the file, and the MD5 under which DVC's cache and remotes keep it.
     """
-    weights = run.workspace.denoiser
-    if not weights.exists():
-        return None
-    md5 = files.md5(weights)
     client = run.store.client
-    # A filter on tags would be shorter, but a run has one model or two.
-    for known in client.search_logged_models([run.store.experiment_id], f"source_run_id = '{run.id}'"):
-        if known.name == MODEL and known.tags.get("md5") == md5:
-            return str(known.model_id)
-    model = client.create_logged_model(
+    model = find_model(run, weights.md5) or client.create_logged_model(
         run.store.experiment_id,
         name=MODEL,
         source_run_id=run.id,
         tags={
-            "path": weights.relative_to(run.workspace.root).as_posix(),
-            "md5": md5,
-            "sha256": files.sha256(weights),
+            "path": weights.path,
+            "md5": weights.md5,
+            "sha256": weights.sha256,
             "mlflow.model.isExternal": "true",
         },
     )
-    # The registry takes no model without an MLmodel file, also not one whose weights lie elsewhere.
-    with tempfile.TemporaryDirectory() as folder:
-        get_external_mlflow_model_spec(model).save(str(Path(folder) / "MLmodel"))
-        client.log_model_artifacts(model.model_id, folder)
-    client.finalize_logged_model(model.model_id, "READY")
-    client.log_outputs(run.id, [LoggedModelOutput(model.model_id, step=0)])
+    # READY comes last: a model that is not was left in the making.
+    if model.status != LoggedModelStatus.READY:
+        # The registry takes no model without an MLmodel file, also not one whose weights lie elsewhere.
+        with tempfile.TemporaryDirectory() as folder:
+            get_external_mlflow_model_spec(model).save(str(Path(folder) / "MLmodel"))
+            client.log_model_artifacts(model.model_id, folder)
+        if model.model_id not in {output.model_id for output in run.entity().outputs.model_outputs}:
+            client.log_outputs(run.id, [LoggedModelOutput(model.model_id, step=0)])
+        client.finalize_logged_model(model.model_id, "READY")
     return str(model.model_id)
+
+
+def find_model(run: "MlflowRun", md5: str) -> LoggedModel | None:
+    """The run's LoggedModel of the weights with this MD5."""
+    # A filter on tags would be shorter, but a run has one model or two.
+    for known in run.store.client.search_logged_models([run.store.experiment_id], f"source_run_id = '{run.id}'"):
+        if known.name == MODEL and known.tags.get("md5") == md5:
+            return known
+    return None

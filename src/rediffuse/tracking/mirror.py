@@ -1,6 +1,7 @@
 """What a stage's files become in MLflow: metrics, curves, pictures, digests.
 
 The files are the truth and the run is their mirror, so whatever a run lacks can be added later from the files alone.
+Later is too late for a file that the next experiment overwrites: what is told here holds copies, not paths.
 """
 
 import csv
@@ -9,51 +10,78 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rediffuse import files
-from rediffuse.tracking import LAST_STAGE, lineage
+from rediffuse.tracking import LAST_STAGE
 from rediffuse.tracking.names import summary_names
 from rediffuse.tracking.pipeline import locked_outs, stage_files, upstream
+from rediffuse.tracking.records import Data, Summaries, Tags, Weights
 from rediffuse.workspace import Workspace
 
 if TYPE_CHECKING:
     from rediffuse.tracking.run import TrackedRun
 
 
-def log_outputs_of(run: "TrackedRun", stage: str, *, with_upstream: bool) -> None:
-    """Log the files of a stage, and with `with_upstream` those of every stage it depends on.
+def tell_outputs_of(run: "TrackedRun", workspace: Workspace, stage: str, *, with_upstream: bool) -> None:
+    """Tell the files of a stage, and with `with_upstream` those of every stage it depends on.
 
     Tags `out.<path>` hold the MD5 of each out. dvc.lock has those of earlier stages; the running stage's own entry is
     written when it has ended, so its files are hashed here.
     """
-    workspace = run.workspace
     stages = stage_files(workspace)
     earlier = upstream(stage, stages)
     own = stages[stage].outs if stage in stages else ()
     digests = locked_outs(workspace, earlier)
     digests |= {str(path): files.md5(workspace.root / path) for path in own if (workspace.root / path).is_file()}
-    run.set_tags({f"out.{path}": digest for path, digest in digests.items()})
+    run.tell(Tags(values={f"out.{path}": digest for path, digest in digests.items()}))
 
     if with_upstream:
-        ran = run.entity().data.tags
-        run.set_tags({f"stage.{name}": "cached" for name in earlier if f"stage.{name}" not in ran})
+        run.tell(Tags(values={f"stage.{name}": "cached" for name in earlier}, default=True))
         for name in earlier:
-            _log_files(run, name)
-    _log_files(run, stage)
+            _tell_files(run, workspace, name)
+    _tell_files(run, workspace, stage)
 
 
-def _log_files(run: "TrackedRun", stage: str) -> None:
-    """Log what one stage wrote."""
-    workspace = run.workspace
-    model_id = lineage.log_model(run) if stage == LAST_STAGE else None
+def _tell_files(run: "TrackedRun", workspace: Workspace, stage: str) -> None:
+    """Tell what one stage wrote."""
+    weights = _weights(workspace) if stage == LAST_STAGE else None
+    if weights:
+        run.tell(weights)
     if workspace.metrics(stage).exists():
-        run.log_summaries(summary_names(stage, files.read_json(workspace.metrics(stage))), model_id)
-    if stage == "split":
-        lineage.log_data(run)
+        numbers = summary_names(stage, files.read_json(workspace.metrics(stage)))
+        run.tell(Summaries(values=numbers, model=weights.md5 if weights else None))
+    if stage == "split" and (data := _data(workspace)):
+        run.tell(data)
     if stage == "train":
         for name in ("training", "validation"):
             run.log_curve(_rows(workspace.plot(name)))
     for path, folder in _artifacts(workspace, stage):
         if path.exists():
-            run.log_file(path, folder)
+            run.log_file(folder, path.name, path)
+
+
+def _data(workspace: Workspace) -> Data | None:
+    """The cleaned data and their split; the digest is the beginning of either's, and changes with either."""
+    if not (workspace.card.exists() and workspace.split.exists()):
+        return None
+    card = files.read_json(workspace.card)
+    return Data(
+        source=card["source"],
+        digest=f"{card['digest'][:16]}-{files.md5(workspace.split)[:16]}",
+        files={
+            path.name: path.relative_to(workspace.root).as_posix() for path in (workspace.examples, workspace.split)
+        },
+        card=card,
+    )
+
+
+def _weights(workspace: Workspace) -> Weights | None:
+    path = workspace.denoiser
+    if not path.exists():
+        return None
+    return Weights(
+        path=path.relative_to(workspace.root).as_posix(),
+        md5=files.md5(path),
+        sha256=files.sha256(path),
+    )
 
 
 def _artifacts(workspace: Workspace, stage: str) -> Iterator[tuple[Path, str]]:

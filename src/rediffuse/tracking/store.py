@@ -6,22 +6,29 @@ apart, here and around the search for a run.
 """
 
 import fcntl
+import logging
 import os
+import re
+import socket
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from importlib.metadata import entry_points
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from mlflow import MlflowClient
-from mlflow.exceptions import MlflowException
 
 from rediffuse.errors import TryAgainError, UserError
 from rediffuse.workspace import Workspace
 
 EXPERIMENT = "rediffuse"
 _SQLITE = "sqlite:///"
+_REMOTE = ("http", "https", "databricks")
+_DATABASES = {"sqlite": None, "postgresql": 5432, "mysql": 3306, "mssql": 1433}
+"""Scheme -> port of what MLflow keeps in a database."""
+_PATIENCE = 1.0  # seconds for a lock on a database, and for a database server to take a connection
 
 
 @dataclass(frozen=True)
@@ -41,33 +48,40 @@ def store_lock(workspace: Workspace) -> Iterator[None]:
         yield
 
 
+def check_uri(workspace: Workspace) -> None:
+    """Refuse a MLFLOW_TRACKING_URI that MLflow will never open; nothing is asked of the store.
+
+    Raises:
+        UserError: the scheme is none of MLflow's.
+    """
+    uri = tracking_uri(workspace)
+    scheme = uri.partition(":")[0].partition("+")[0] if ":" in uri else uri
+    known = {*_REMOTE, *_DATABASES, *(plugin.name for plugin in entry_points(group="mlflow.tracking_store"))} - {"file"}
+    if scheme not in known or (scheme == "sqlite" and not uri.startswith(_SQLITE)):
+        raise UserError(
+            f"MLFLOW_TRACKING_URI: MLflow can't open {without_secrets(uri)}; "
+            "allowed are http(s)://HOST:PORT, sqlite:///FILE and postgresql://, mysql:// or mssql:// addresses"
+        )
+
+
 def open_store(workspace: Workspace) -> Store:
     """The store, made on first use; hold `store_lock`.
 
     Raises:
-        UserError: MLFLOW_TRACKING_URI is none that MLflow opens, or the experiment is deleted.
-        TryAgainError: the tracking server does not answer.
+        TryAgainError: the experiment is deleted.
+        Exception: whatever MLflow, SQLite or the network say; `reason` tells it in one line.
     """
+    _stay_quiet()
     uri = tracking_uri(workspace)
-    if uri.startswith(_SQLITE):
-        _switch_to_wal(Path(unquote(uri.removeprefix(_SQLITE).partition("?")[0])))
-    try:
-        client = MlflowClient(uri)
-        experiment = client.get_experiment_by_name(EXPERIMENT)
-        if experiment is None:
-            location = None if _is_remote(uri) else workspace.tracking_artifacts.absolute().as_uri()
-            return Store(client, client.create_experiment(EXPERIMENT, artifact_location=location))
-    except MlflowException as error:
-        if _is_remote(uri):
-            raise TryAgainError(
-                f"MLFLOW_TRACKING_URI: the server {_without_secrets(uri)} does not answer as MLflow does; "
-                "start it, or set runtime.tracking to false"
-            ) from error
-        raise UserError(
-            f"MLFLOW_TRACKING_URI: MLflow can't open {_without_secrets(uri)}: {str(error).splitlines()[0]}"
-        ) from error
+    _check_server(uri)
+    check_file(workspace)
+    client = MlflowClient(uri)
+    experiment = client.get_experiment_by_name(EXPERIMENT)
+    if experiment is None:
+        location = None if _is_remote(uri) else workspace.tracking_artifacts.absolute().as_uri()
+        return Store(client, client.create_experiment(EXPERIMENT, artifact_location=location))
     if experiment.lifecycle_stage != "active":
-        raise UserError(
+        raise TryAgainError(
             f"the MLflow experiment {EXPERIMENT} is deleted; bring it back with "
             f"`mlflow experiments restore --experiment-id {experiment.experiment_id}`"
         )
@@ -87,32 +101,75 @@ def tracking_uri(workspace: Workspace) -> str:
     return uri
 
 
+def check_file(workspace: Workspace) -> None:
+    """Ask a SQLite file for the right to write, and let readers (mlflow ui) and a writer work at the same time.
+
+    MLflow waits 20 seconds for a lock that this waits one for.
+
+    Raises:
+        OSError, sqlite3.Error: it can't be written now.
+    """
+    uri = tracking_uri(workspace)
+    if not uri.startswith(_SQLITE):
+        return
+    database = Path(unquote(uri.removeprefix(_SQLITE).partition("?")[0]))
+    database.parent.mkdir(parents=True, exist_ok=True)
+    with closing(sqlite3.connect(database, timeout=_PATIENCE)) as connection:
+        connection.execute("PRAGMA journal_mode")  # refuses what is no database
+        connection.execute("BEGIN IMMEDIATE")
+        connection.execute("ROLLBACK")
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")  # stays in the file
+        except sqlite3.OperationalError as error:
+            # Where a reader holds the file just now, the old mode is slower, not wrong.
+            if error.sqlite_errorcode not in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}:
+                raise
+
+
+def reason(error: BaseException) -> str:
+    """Why MLflow could not be told, in one line that shows no password."""
+    seen = {id(error)}
+    # What MLflow wraps says more than the wrapping: `Connection refused`, `database is locked`.
+    while (cause := error.__cause__ or error.__context__) is not None and id(cause) not in seen:
+        seen.add(id(cause))
+        error = cause
+    text = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    line = re.sub(r"(\w://)\S*@", r"\1", " ".join(str(text).split()))
+    for name, value in os.environ.items():
+        if len(value) >= 4 and re.search("PASSWORD|TOKEN|SECRET|_KEY", name):
+            line = line.replace(value, "***")
+    return line if len(line) <= 200 else f"{line[:200]}..."
+
+
+def without_secrets(uri: str) -> str:
+    """The URI without user, password and query, fit for a message."""
+    if uri.startswith(_SQLITE):
+        return uri.partition("?")[0]
+    # Greedy: a password may hold any character, also where a URI allows it no `/` or `@`.
+    return re.sub(r"//.*@", "//", uri).partition("?")[0]
+
+
 def _escaped(path: Path) -> str:
     """The path for a SQLAlchemy URL. Not `quote`: MLflow makes the parent folder without unquoting."""
     return str(path).replace("%", "%25").replace("?", "%3F")
 
 
 def _is_remote(uri: str) -> bool:
-    return uri.startswith(("http://", "https://", "databricks"))
+    return uri.startswith(_REMOTE)
 
 
-def _without_secrets(uri: str) -> str:
-    """The URI without user, password and query, fit for an error message."""
-    parts = urlsplit(uri)
-    return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="").geturl()
+def _stay_quiet() -> None:
+    """What fails is told in one line, by whoever asked; MLflow's SQL and urllib3 would write a page of their own."""
+    logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)
 
 
-def _switch_to_wal(database: Path) -> None:
-    """Let readers (mlflow ui) and a writer work at the same time; the mode stays in the file.
+def _check_server(uri: str) -> None:
+    """Find out in seconds whether a database server is there: MLflow would try for minutes before it said so.
 
     Raises:
-        UserError: SQLite can't use the file. MLflow would try again for two minutes before it said so.
+        OSError: it is not.
     """
-    try:
-        database.parent.mkdir(parents=True, exist_ok=True)
-        with closing(sqlite3.connect(database)) as connection:
-            connection.execute("PRAGMA journal_mode=WAL")
-    except (OSError, sqlite3.Error) as error:
-        # Where another process holds the file just now, the old mode is slower, not wrong.
-        if getattr(error, "sqlite_errorcode", None) not in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}:
-            raise UserError(f"the tracking database {database} can't be used: {error}") from error
+    address = urlsplit(uri)
+    port = address.port or _DATABASES.get(address.scheme.partition("+")[0])
+    if address.hostname and port and not _is_remote(uri):
+        socket.create_connection((address.hostname, port), timeout=_PATIENCE).close()

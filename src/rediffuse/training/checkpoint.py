@@ -1,43 +1,44 @@
-"""The training state on disk: safetensors named by its own SHA-256, written whole or not at all, no pickle.
+"""The training state on disk: the two newest checkpoints of one training, each written whole or not at all.
 
-A folder holds one run's state. A new checkpoint is written beside the old one, renamed into place and read back; only
-then the old one goes. So a kill at any moment leaves at least one that reads back. A byte that flipped on the disk no
-longer matches the digest in the name, and the checkpoint before it, if there is one, is taken. Snapshots of the
-averages lie in a folder beside; a checkpoint of which one is missing or spoilt is passed over as well.
+A new checkpoint is written beside the two, renamed into place and read back; only then the oldest goes. So a kill at
+any moment leaves one that reads back, and a byte that flips on the disk later costs one interval: its file no longer
+matches the digest in its name, and the checkpoint before it is taken. Snapshots of the averages lie in a folder
+beside; a checkpoint of which one is missing or spoilt is passed over as well.
 """
 
-import fcntl
 import json
-import re
-import shutil
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from safetensors import safe_open
-from safetensors.torch import save_file
+from torch import Tensor
 
-from rediffuse.errors import TryAgainError
-from rediffuse.files import fsync_directory, replacing, sha256
-from rediffuse.model import Description, save_model
-from rediffuse.snapshots import Snapshot
-from rediffuse.training.tensors import restore, tensors_of
+from rediffuse import files, state_folder
+from rediffuse.errors import UserError
+from rediffuse.training import checkpoint_file
+from rediffuse.training.checkpoint_file import Content, UnusableError
+from rediffuse.training.checkpoint_writer import CheckpointWriter
+from rediffuse.training.fingerprint import fingerprint
+from rediffuse.training.tensors import restore
 from rediffuse.training.trainer import TrainingState
 
-_NAME = re.compile(r"step-(\d{8})-([0-9a-f]{64})\.safetensors")
 
-
-@dataclass(frozen=True)
 class CheckpointFolder:
-    """The checkpoints of one run.
+    """The checkpoints of one training.
 
     Args:
-        path: a folder of this run alone.
+        path: a folder of this training alone.
+        parts: of its fingerprint, JSON values; a checkpoint with another fingerprint is passed over.
     """
 
-    path: Path
+    def __init__(self, path: Path, parts: Mapping[str, Any] | None = None) -> None:
+        self.path = path
+        self._parts = dict(parts or {})
+        self._fingerprint = fingerprint(self._parts)
+        # Of the snapshots written so far, by file name.
+        self._digests: dict[str, str] = {}
 
     @property
     def snapshots(self) -> Path:
@@ -49,92 +50,70 @@ class CheckpointFolder:
         """Keep every other process out; the kernel lets go of the lock when this one dies, however it dies.
 
         Raises:
-            TryAgainError: another process trains this very run.
+            TryAgainError: another process trains this very run, or the disk is full.
+            UserError: the folder can't be written.
         """
-        self.path.mkdir(parents=True, exist_ok=True)
-        with (self.path / "lock").open("w") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise TryAgainError(
-                    f"another process is training this very run (it holds {self.path / 'lock'}); wait for it or stop it"
-                ) from None
-            # What a kill inside a write left behind is nobody's now.
-            for path in self.path.rglob(".*.safetensors"):
-                path.unlink()
+        with state_folder.locked(self.path):
+            with state_folder.told(self.path):
+                # What a kill inside a write left behind is nobody's now; safetensors' own temporary files are .tmp*.
+                for path in self.path.rglob(".*"):
+                    path.unlink()
+                files.write_json(self.path / state_folder.FINGERPRINT, self._parts)
             yield
 
-    @contextmanager
-    def writer(self) -> "Iterator[Writer]":
-        yield Writer(self)
-
-    def take_snapshot(self, state: TrainingState, description: Description) -> None:
-        """Write each average as a model of its own; the next checkpoint lists them."""
-        for average in state.averages.members:
-            path = self.snapshots / Snapshot(state.step, average.length).file
-            save_model(path, description, average.denoiser)
-            state.snapshots[path.name] = sha256(path)
-
-    def save(self, state: TrainingState, record: Mapping[str, Any]) -> None:
-        """Write the state, and beside it `record`: JSON values that belong to the same moment."""
-        tensors = {name: tensor.contiguous() for name, tensor in tensors_of(state).items()}
-        older = [path for _, path in self._slots()]
-        content = {"step": state.step, "snapshots": state.snapshots, "record": record}
-        metadata = {"rediffuse": json.dumps(content, sort_keys=True)}
-        unnamed = self.path / "next.safetensors"
-        with replacing(unnamed) as temporary:
-            save_file(tensors, temporary, metadata)
-        named = self.path / f"step-{state.step:08d}-{sha256(unnamed)}.safetensors"
-        unnamed.replace(named)
-        fsync_directory(self.path)
-        if _intact(named):
-            for path in older:
-                if path != named:
-                    path.unlink()
+    def writer(self) -> CheckpointWriter:
+        """What writes into this folder; use it as a context."""
+        return CheckpointWriter(self.path, self.snapshots, self._fingerprint, self._digests)
 
     def load(self, state: TrainingState) -> dict[str, Any] | None:
-        """Put the newest intact checkpoint into `state`; gives its record, or None where there is no checkpoint."""
-        for _, path in self._slots():
-            if not _intact(path):
+        """Put the newest usable checkpoint into `state`; gives its record, or None where there is no checkpoint.
+
+        One that is passed over is a line on stderr, and changes nothing of `state`.
+
+        Raises:
+            UserError: there are checkpoints, but none is usable. To start over in silence would throw them away.
+        """
+        passed_over = []
+        for _, path in checkpoint_file.slots(self.path):
+            try:
+                content, tensors = self._read(path)
+                restore(state, tensors)
+            except (UnusableError, ValueError) as error:
+                passed_over.append(f"{path.name}: {error}")
                 continue
-            with safe_open(path, framework="pt") as file:
-                content = json.loads(file.metadata()["rediffuse"])
-                if not self._all_there(content["snapshots"]):
-                    continue
-                restore(state, {name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
-            state.step, state.snapshots = content["step"], content["snapshots"]
-            record: dict[str, Any] = content["record"]
+            for line in passed_over:
+                sys.stderr.write(
+                    f"warning: a checkpoint is passed over, training goes on from step {content.step}; {line}\n"
+                )
+            state.step = content.step
+            self._digests.clear()
+            self._digests |= content.snapshots
+            record: dict[str, Any] = json.loads(content.record)
             return record
+        if passed_over:
+            raise UserError(
+                f"no checkpoint in {self.path} can be used ({'; '.join(passed_over)}); to train from the start, remove "
+                "that folder, or all unfinished trainings with `make clear-states`"
+            )
         return None
 
     def clear(self) -> None:
-        """Remove the checkpoints and snapshots of a run that is done."""
-        for _, path in self._slots():
-            path.unlink()
-        (self.path / "next.safetensors").unlink(missing_ok=True)
-        shutil.rmtree(self.snapshots, ignore_errors=True)
+        """Remove the folder of a training that is done; the caller has it locked."""
+        state_folder.remove(self.path)
 
-    def _all_there(self, snapshots: Mapping[str, str]) -> bool:
-        paths = {self.snapshots / name: digest for name, digest in snapshots.items()}
-        return all(path.exists() and sha256(path) == digest for path, digest in paths.items())
+    def _read(self, path: Path) -> tuple[Content, dict[str, Tensor]]:
+        """A checkpoint of this very training, with all the snapshots it lists.
 
-    def _slots(self) -> list[tuple[int, Path]]:
-        """The checkpoints, newest first."""
-        named = ((_NAME.fullmatch(path.name), path) for path in self.path.glob("step-*.safetensors"))
-        return sorted(((int(match[1]), path) for match, path in named if match), reverse=True)
-
-
-@dataclass(frozen=True)
-class Writer:
-    folder: CheckpointFolder
-
-    def save(self, state: TrainingState, record: Mapping[str, Any]) -> None:
-        self.folder.save(state, record)
-
-    def take_snapshot(self, state: TrainingState, description: Description) -> None:
-        self.folder.take_snapshot(state, description)
-
-
-def _intact(path: Path) -> bool:
-    match = _NAME.fullmatch(path.name)
-    return match is not None and sha256(path) == match[2]
+        Raises:
+            UnusableError: it is none.
+        """
+        content, tensors = checkpoint_file.read(path)
+        if content.fingerprint != self._fingerprint:
+            raise UnusableError(f"it belongs to another training, of fingerprint {content.fingerprint[:12]}")
+        for name, digest in content.snapshots.items():
+            snapshot = self.snapshots / name
+            if not snapshot.exists():
+                raise UnusableError(f"its snapshot {name} is missing")
+            if files.sha256(snapshot) != digest:
+                raise UnusableError(f"its snapshot {name} has other bytes than it had")
+        return content, tensors

@@ -1,9 +1,6 @@
 """A whole training: the loop, with its pauses and a progress bar around it."""
 
-import hashlib
-import json
 import math
-from collections.abc import Mapping
 from contextlib import ExitStack
 from typing import Any
 
@@ -19,7 +16,8 @@ from rediffuse.model import Model
 from rediffuse.params import RuntimeParams, TrainParams
 from rediffuse.processes import current
 from rediffuse.training.batches import Batches
-from rediffuse.training.checkpoint import CheckpointFolder, Writer
+from rediffuse.training.checkpoint import CheckpointFolder
+from rediffuse.training.checkpoint_writer import CheckpointWriter
 from rediffuse.training.curves import Curves
 from rediffuse.training.gradients import Exact, Fast, Gradients, Sharded, check_shares
 from rediffuse.training.pauses import Check, Log, Pauses, Preview
@@ -74,6 +72,8 @@ def fit(
         batch_size=params.batch_size,
         microbatch=params.microbatch,
         device=device,
+        loaders=runtime.loaders,
+        stored=examples.stored,
     )
 
     def validate(denoiser: NetworkDenoiser, check: Check) -> float:
@@ -87,7 +87,7 @@ def fit(
 
     with ExitStack() as stack:
         asked = stack.enter_context(leaving.deferred())
-        writer: Writer | Follower = Follower(spread=params.shard)
+        writer: CheckpointWriter | Follower = Follower(spread=params.shard)
         if processes.first:
             writer = stack.enter_context(checkpoints.writer())
         else:
@@ -163,8 +163,3 @@ def _progress_bar(state: TrainingState, params: TrainParams, runtime: RuntimePar
         # None: only where somebody is looking.
         disable=None if runtime.progress else True,
     )
-
-
-def fingerprint(parts: Mapping[str, Any]) -> str:
-    """The name of all that decides a training's numbers: equal parts, equal bytes, and so one state to resume from."""
-    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()

@@ -22,6 +22,11 @@ Part = Callable[[int], Tensor]
 class Gradients(Protocol):
     """One of the ways."""
 
+    @property
+    def mine(self) -> range:
+        """The microbatches of a step that this process computes, in order."""
+        ...
+
     def __call__(self, part: Part) -> Tensor:
         """Leave the gradient of the whole batch in the weights, and give its loss, the same on all processes."""
         ...
@@ -38,6 +43,7 @@ class Exact:
 
     def __init__(self, weights: Sequence[nn.Parameter], microbatches: int, processes: Processes | None = None) -> None:
         self.weights, self.microbatches = weights, microbatches
+        self.mine = _share(microbatches, processes or current())
         self.sum = ExactSum(microbatches, processes or current())
 
     def __call__(self, part: Part) -> Tensor:
@@ -68,7 +74,8 @@ class Fast:
     """
 
     def __init__(self, trained: nn.Module, microbatches: int) -> None:
-        self.processes, self.microbatches = current(), microbatches
+        self.processes = current()
+        self.mine = _share(microbatches, self.processes)
         # Buffers are constants here.
         with warnings.catch_warnings():
             # That its argument has another name since torch 2.14; buffers are constants here.
@@ -80,8 +87,8 @@ class Fast:
     def __call__(self, part: Part) -> Tensor:
         """See `Gradients`."""
         losses = []
-        for index, last in _mine(self.processes, self.microbatches):
-            with nullcontext() if last else self.module.no_sync():
+        for index in self.mine:
+            with nullcontext() if index == self.mine[-1] else self.module.no_sync():
                 losses.append(_backward(self.module(part, index), times=self.processes.count))
         return _summed(losses)
 
@@ -95,14 +102,15 @@ class Sharded:
     """
 
     def __init__(self, modules: Sequence[nn.Module], microbatches: int) -> None:
-        self.modules, self.processes, self.microbatches = modules, current(), microbatches
+        self.modules, self.processes = modules, current()
+        self.mine = _share(microbatches, self.processes)
 
     def __call__(self, part: Part) -> Tensor:
         """See `Gradients`."""
         losses = []
-        for index, last in _mine(self.processes, self.microbatches):
+        for index in self.mine:
             for module in self.modules:
-                module.set_requires_gradient_sync(last)  # type: ignore[operator]
+                module.set_requires_gradient_sync(index == self.mine[-1])  # type: ignore[operator]
             losses.append(_backward(part(index), times=self.processes.count))
         return _summed(losses)
 
@@ -133,11 +141,9 @@ class _Evaluated(nn.Module):
         return part(index)
 
 
-def _mine(processes: Processes, microbatches: int) -> list[tuple[int, bool]]:
-    """This process's microbatches, each with whether it is the last."""
+def _share(microbatches: int, processes: Processes) -> range:
     share = microbatches // processes.count
-    first = processes.rank * share
-    return [(index, index == first + share - 1) for index in range(first, first + share)]
+    return range(processes.rank * share, (processes.rank + 1) * share)
 
 
 def _backward(loss: Tensor, times: int = 1) -> Tensor:

@@ -19,7 +19,7 @@ from rediffuse.errors import UserError
 from rediffuse.model import Description
 from rediffuse.params import RuntimeParams, TrainParams
 from rediffuse.snapshots import planned
-from rediffuse.training.checkpoint import Writer
+from rediffuse.training.checkpoint_writer import CheckpointWriter
 from rediffuse.training.curves import Curves
 from rediffuse.training.guard import Refusal
 from rediffuse.training.sharding import Follower
@@ -81,7 +81,7 @@ class Pauses:
         description: Description,
         validate: Callable[[NetworkDenoiser, Check], float],
         batch_ids: Callable[[int], list[str]],
-        writer: Writer | Follower,
+        writer: CheckpointWriter | Follower,
         refused: Path | None,
         log: Log,
         preview: Preview,
@@ -194,7 +194,7 @@ class Pauses:
         path = self.refused / f"step-{refusal.step:07d}.json"
         value = {"step": refusal.step, "reason": refusal.reason, "ids": self.batch_ids(refusal.step)}
         files.write_json(path, value)
-        self.log.log_document(path.name, value)
+        self.log.log_document(path.stem, value)
         return path
 
 

@@ -129,12 +129,12 @@ class Follower:
         self.spread = spread
 
     def save(self, state: TrainingState, record: Mapping[str, Any]) -> None:  # noqa: ARG002
-        """See `checkpoint.Writer`."""
+        """See `checkpoint_writer.CheckpointWriter`."""
         if self.spread:
             tensors_of(state)
 
     def take_snapshot(self, state: TrainingState, description: Description) -> None:  # noqa: ARG002
-        """See `checkpoint.Writer`."""
+        """See `checkpoint_writer.CheckpointWriter`."""
         if self.spread:
             for average in state.averages.members:
                 module_tensors(average.denoiser.network)

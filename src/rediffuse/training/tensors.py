@@ -16,7 +16,7 @@ _NAMED = 3
 
 
 def tensors_of(state: TrainingState) -> dict[str, Tensor]:
-    """Weights, averages and the optimizer's moments, each under its own name; they are the state's own, not copies."""
+    """Weights, averages, moments and the guard's memory, each under its own name: the state's own, not copies."""
     return {f"{part}.{name}": tensor for part, held in _parts(state).items() for name, tensor in held.items()}
 
 
@@ -38,8 +38,8 @@ def restore(state: TrainingState, tensors: Mapping[str, Tensor]) -> None:
     state.trained.load_state_dict(below("weights"))
     for average in state.averages.members:
         average.denoiser.load_state_dict(below(average.name))
+    state.guard.memory.copy_(tensors["guard.memory"])
     _restore_moments(state, below("optimizer"))
-    state.guard.memory = tensors["guard.memory"].to(state.guard.memory.device)
 
 
 def module_tensors(module: nn.Module) -> dict[str, Tensor]:
@@ -51,8 +51,8 @@ def _parts(state: TrainingState) -> dict[str, dict[str, Tensor]]:
     return {
         "weights": module_tensors(state.trained),
         **{average.name: module_tensors(average.denoiser) for average in state.averages.members},
-        "optimizer": _moments(state),
         "guard": {"memory": state.guard.memory},
+        "optimizer": _moments(state),
     }
 
 

@@ -5,7 +5,7 @@ Logging, checkpoints, previews and the progress bar are the caller's. All random
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -36,7 +36,6 @@ class TrainingState:
         averages: the moving averages of the denoiser's weights.
         optimizer: AdamW over the weights of `trained`.
         guard: refuses steps.
-        snapshots: the files of averages written so far, each with its SHA-256.
     """
 
     step: int
@@ -45,7 +44,6 @@ class TrainingState:
     averages: Averages
     optimizer: torch.optim.AdamW
     guard: Guard
-    snapshots: dict[str, str] = field(default_factory=dict)
 
     @classmethod
     def new(cls, model: Model, params: TrainParams) -> "TrainingState":
@@ -110,27 +108,27 @@ def train(
     weights = list(state.trained.parameters())
     gradients = gradients or Exact(weights, params.batch_size // params.microbatch)
 
-    def part(index: int) -> Tensor:
-        check()
-        each = _microbatch_loss(state, model, batches, params, seed, state.step, index)
-        return each.sum() / params.batch_size
+    with batches.stream(state.step, params.steps, gradients.mine) as read:
 
-    while state.step < params.steps:
-        lr = learning_rate(params, state.step + 1)
-        for group in state.optimizer.param_groups:
-            group["lr"] = lr
+        def part(index: int) -> Tensor:
+            check()
+            each = _microbatch_loss(state, model, next(read), params, seed, index)
+            return each.sum() / params.batch_size
 
-        total = gradients(part)
-        norm = whole(nn.utils.clip_grad_norm_(weights, params.grad_clip))
-        refused = state.guard.judge(state.step + 1, total, norm)
-        # torch's own hook for gradient scaling: the fused kernel leaves weights and moments alone where this is 1.
-        state.optimizer.found_inf = refused  # type: ignore[attr-defined]
-        state.optimizer.step()
-        state.optimizer.zero_grad()
+        while state.step < params.steps:
+            for group in state.optimizer.param_groups:
+                group["lr"] = learning_rate(params, state.step + 1)
+            total = gradients(part)
+            norm = whole(nn.utils.clip_grad_norm_(weights, params.grad_clip))
+            refused = state.guard.judge(state.step + 1, total, norm)
+            # torch's own hook for gradient scaling: the fused kernel leaves weights and moments alone where this is 1.
+            state.optimizer.found_inf = refused  # type: ignore[attr-defined]
+            state.optimizer.step()
+            state.optimizer.zero_grad()
 
-        state.step += 1
-        state.averages.update(state.denoiser, state.step)
-        yield StepResult(step=state.step, loss=total, refused=refused)
+            state.step += 1
+            state.averages.update(state.denoiser, state.step)
+            yield StepResult(step=state.step, loss=total, refused=refused)
 
 
 def new_optimizer(trained: nn.Module, params: TrainParams) -> torch.optim.AdamW:
@@ -146,11 +144,16 @@ def learning_rate(params: TrainParams, step: int) -> float:
 
 
 def _microbatch_loss(
-    state: TrainingState, model: Model, batches: Batches, params: TrainParams, seed: int, step: int, index: int
+    state: TrainingState,
+    model: Model,
+    examples: tuple[Tensor, Tensor | None],
+    params: TrainParams,
+    seed: int,
+    index: int,
 ) -> Tensor:
     """The loss of each example of one microbatch; all that is random in it has the key (seed, step, index)."""
-    x0, labels = batches.load(step, index)
-    count, device = len(x0), x0.device
+    x0, labels = examples
+    count, device, step = len(x0), x0.device, state.step
     draw = generator(seed, "train/noise", step, index, device)
     t = model.noise_levels(model.spread(count, draw, device))
     noise = torch.randn(x0.shape, generator=draw, device=device)

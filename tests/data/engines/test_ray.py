@@ -1,5 +1,6 @@
 """Ray Data gives what the local pool gives, in its order, and fails as it fails."""
 
+import signal
 import sys
 from collections.abc import Iterator
 from functools import partial
@@ -40,6 +41,11 @@ def test_both_engines_write_the_same_bytes_in_the_same_order(ray: Engine, tmp_pa
 def test_a_worker_of_ray_has_one_thread(ray: Engine):
     assert {threads for _, threads, _ in ray.map(work.environment, range(4))} == {"1"}
     assert list(ray.map(work.square, [])) == []
+
+
+def test_ray_leaves_sigterm_to_its_user(ray: Engine):
+    assert list(ray.map(work.square, [2])) == [4]
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
 
 
 def test_an_exception_crosses_ray_as_itself(ray: Engine, capfd: pytest.CaptureFixture[str]):

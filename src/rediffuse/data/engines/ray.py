@@ -4,7 +4,9 @@ import importlib
 import logging
 import os
 import pickle
+import signal
 import sys
+import threading
 import traceback
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -95,8 +97,12 @@ class Ray:
         where = {} if "RAY_ADDRESS" in os.environ else _own_cluster(self._workers)
         # The code in use is this process's, not what is installed: DVC runs experiments in checkouts of their own.
         code = {"env_vars": {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}}
+        asked = signal.getsignal(signal.SIGTERM)
         try:
             self._ray.init(**where, runtime_env=code, log_to_driver=False, logging_level=logging.ERROR)
+            # Ray puts its own in place, which ends the process with 15.
+            if threading.current_thread() is threading.main_thread():
+                signal.signal(signal.SIGTERM, asked)
         except ConnectionError as error:
             raise UserError(f"RAY_ADDRESS is {os.environ.get('RAY_ADDRESS')}: {error}") from None
         self._started = True

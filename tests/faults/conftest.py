@@ -1,0 +1,1 @@
+from tests.pipeline.conftest import finished, make_repository, trained  # noqa: F401

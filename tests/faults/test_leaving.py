@@ -1,0 +1,219 @@
+"""Cases 3 to 6 and 46: stages asked to leave, by a signal or by the death of dvc, that go on where they were."""
+
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+import pytest
+
+from rediffuse import files, yaml12
+from tests.pipeline.conftest import Repository
+
+# Appended to a file that no stage depends on. Training tells its steps, and stops after number 25 until it is asked to
+# leave; clean stops with its first result. While anything is written, the request is repeated.
+HOLD = """
+import os as _os, sys as _sys
+from pathlib import Path as _Path
+
+def _hold():
+    import signal, time
+    from rediffuse.leaving import deferred
+
+    def fsync(descriptor):
+        signal.raise_signal(signal.SIGTERM)
+        written(descriptor)
+
+    with deferred() as asked:
+        _Path(_os.environ["HOLD"]).touch()
+        while not asked.reason:
+            time.sleep(0.01)
+        written, _os.fsync = _os.fsync, fsync
+
+if _sys.orig_argv[-1] == "stages.train":
+    from rediffuse.training.ema import Averages
+
+    def _updated(self, denoiser, step, update=Averages.update):
+        update(self, denoiser, step)
+        with open(_os.environ["STEPS"], "a") as file:
+            file.write(f"{step}\\n")
+        if "HOLD" in _os.environ and step == 25:
+            _hold()
+
+    Averages.update = _updated
+
+if _sys.orig_argv[-1] == "stages.clean":
+    from rediffuse.data.engines.local import Local
+
+    def _mapped(self, function, items, mapped=Local.map):
+        for result in mapped(self, function, items):
+            _hold()
+            yield result
+
+    Local.map = _mapped
+"""
+
+# What DVC runs its commands with; it tells how they ended to whoever is still there.
+SHELL = """#!/bin/sh
+/bin/sh "$@"
+code=$?
+echo $code > "$CODE.tmp"
+mv "$CODE.tmp" "$CODE"
+exit $code
+"""
+
+
+@pytest.fixture
+def held(trained: Repository, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Repository:
+    """A repository whose stages stop where `HOLD` says."""
+    shell = tmp_path / "shell"
+    shell.write_text(SHELL)
+    shell.chmod(0o755)
+    monkeypatch.setenv("SHELL", str(shell))
+    monkeypatch.setenv("STEPS", str(tmp_path / "steps"))
+    monkeypatch.setenv("CODE", str(tmp_path / "code"))
+    with (trained.path / "src/rediffuse/stage.py").open("a") as file:
+        file.write(HOLD)
+    trained.edit(**{"  tracking: true": "  tracking: false"})
+    return trained
+
+
+def within(seconds: float, condition: Callable[[], object], process: subprocess.Popen[str] | None = None) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert process is None or process.poll() is None, process.communicate()[0]
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
+def begun(repository: Repository, *command: str) -> subprocess.Popen[str]:
+    """A command whose stage now waits to be asked to leave."""
+    hold = repository.path.parent / "hold"
+    process = subprocess.Popen(
+        command,
+        cwd=repository.path,
+        env=repository.environment(HOLD=str(hold)),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        # A shell's background ignores it.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
+    within(100, hold.exists, process)
+    hold.unlink()
+    # Of the stages before.
+    (repository.path.parent / "code").unlink(missing_ok=True)
+    return process
+
+
+def alive(repository: Repository) -> list[list[str]]:
+    """The command lines of all processes that stand in the repository."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if Path(process.cwd()).is_relative_to(repository.path):
+                found.append(process.cmdline())
+        except psutil.Error:
+            continue
+    return found
+
+
+def result(repository: Repository) -> dict[str, str]:
+    """Digests of what a training writes."""
+    names = ["models/denoiser.safetensors", "plots/training.csv", "plots/validation.csv", "metrics/train.json"]
+    return {name: files.md5(repository.path / name) for name in names}
+
+
+def uninterrupted(repository: Repository) -> dict[str, str]:
+    """What another training writes that is left alone; DVC has not seen it."""
+    repository.edit(**{"  lr: 2.0e-3 ": "  lr: 1.0e-3 "})
+    repository.run(sys.executable, "-m", "stages.train")
+    (repository.path.parent / "steps").unlink()
+    return result(repository)
+
+
+def steps(repository: Repository) -> list[int]:
+    return [int(line) for line in (repository.path.parent / "steps").read_text().split()]
+
+
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGINT", pytest.param("SIGUSR1", marks=pytest.mark.slow)])
+def test_a_training_that_is_asked_to_leave_saves_while_it_is_asked_again_and_goes_on_to_the_same_bytes(
+    held: Repository, name: str
+):
+    whole = result(held)
+    for made in whole:
+        (held.path / made).unlink()
+    process = begun(held, sys.executable, "-m", "stages.train")
+    process.send_signal(getattr(signal, name))
+    output, _ = process.communicate(timeout=10)
+    assert (process.returncode, output) == (75, f"stage train: interrupted by {name}; the same command goes on\n")
+    assert not [made for made in whole if (held.path / made).exists()]
+    held.run(sys.executable, "-m", "stages.train")
+    assert steps(held) == list(range(1, 41))
+    assert result(held) == whole
+
+
+def test_a_training_whose_dvc_is_killed_leaves_and_the_next_repro_goes_on_to_the_same_bytes(held: Repository):
+    whole = uninterrupted(held)
+    dvc = begun(held, "dvc", "repro", "train")
+    dvc.kill()
+    within(10, (held.path.parent / "code").exists)
+    assert (held.path.parent / "code").read_text() == "75\n"
+    assert "stage train: dvc has died; the same command goes on\n" in dvc.communicate()[0]
+    assert alive(held) == []
+    held.run("dvc", "repro", "train")
+    assert steps(held) == list(range(1, 41))
+    assert result(held) == whole
+
+
+@pytest.mark.slow
+def test_a_killed_experiment_in_a_temporary_folder_goes_on_under_another_name(held: Repository):
+    whole = uninterrupted(held)
+    held.commit()
+    head = held.run("git", "rev-parse", "HEAD")
+    dvc = begun(held, "dvc", "exp", "run", "--temp", "-n", "first", "train")
+    dvc.kill()
+    within(10, (held.path.parent / "code").exists)
+    assert (held.path.parent / "code").read_text() == "75\n"
+    dvc.communicate()
+    assert alive(held) == []
+    held.run("dvc", "exp", "run", "--temp", "-n", "second", "train")
+    assert steps(held) == list(range(1, 41))
+    assert held.run("git", "rev-parse", "HEAD") == head
+    held.run("dvc", "exp", "branch", "second", "second")
+    lock = yaml12.parse(held.run("git", "show", "second:dvc.lock"), "dvc.lock")
+    made = {out["path"]: out["md5"] for out in lock["stages"]["train"]["outs"]}
+    assert made.items() >= whole.items()
+
+
+@pytest.mark.parametrize("how", ["SIGTERM", "SIGKILL of dvc"])
+def test_a_clean_that_leaves_takes_its_workers_along(held: Repository, how: str):
+    held.edit(**{"  shard_rows: 2000 ": "  shard_rows: 300 "})
+    held.run("dvc", "repro", "prepare")
+    process = begun(held, *("dvc repro clean" if "dvc" in how else f"{sys.executable} -m stages.clean").split())
+    workers = [command for command in alive(held) if any("spawn_main" in word for word in command)]
+    assert len(workers) == 2
+    code = held.path.parent / "code"
+    if "dvc" in how:
+        process.kill()
+        within(10, code.exists)
+        assert code.read_text() == "75\n"
+        reason = "dvc has died"
+    else:
+        process.terminate()
+        reason = "interrupted by SIGTERM"
+    assert f"stage clean: {reason}; the same command goes on\n" in process.communicate(timeout=10)[0]
+    assert process.returncode == (-signal.SIGKILL if "dvc" in how else 75)
+    within(5, lambda: not alive(held))
+
+
+def test_cuda_without_a_gpu_ends_the_first_stage_with_one_line_and_nothing_written(trained: Repository):
+    trained.edit(**{"  device: auto ": "  device: cuda "})
+    trained.workspace.checked.unlink()
+    output = trained.run(sys.executable, "-m", "stages.check", code=2, CUDA_VISIBLE_DEVICES="")
+    line = "stage check: params.yaml: runtime.device is cuda, but torch finds no CUDA device; use cpu or auto\n"
+    assert output == line
+    assert not trained.workspace.checked.exists()
