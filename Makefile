@@ -3,7 +3,7 @@ BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export MLFLOW_DISABLE_TELEMETRY := true
 
-.PHONY: all help setup test test-slow lint format scores compare sync ui states clear-states lock
+.PHONY: all help setup test test-slow lint format scores compare verify sync ui states clear-states lock
 .DEFAULT_GOAL := all
 
 all: setup  ## set up and run the pipeline: data, model, samples, scores
@@ -36,6 +36,9 @@ scores: setup  ## the scores of the present model, and where to look
 
 compare: setup  ## run every preset as a DVC experiment, and write a table and a picture of them (OPTIONS=... for the command)
 	@python -m rediffuse.compare $(OPTIONS)
+
+verify: setup  ## make everything again in a temporary folder and compare every byte (OPTIONS=... for the command)
+	@python -m rediffuse.verify $(OPTIONS)
 
 sync: setup  ## bring to MLflow what it could not be told while it was away
 	@python -m rediffuse.tracking.sync

@@ -1,10 +1,39 @@
 """What all tests share."""
 
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
 import pytest
 import torch
+
+from tests.repository import Repository, new_repository
 
 
 @pytest.fixture(autouse=True, scope="session")
 def _threads() -> None:
     """The networks here are so small that a second thread costs more than it gives, most of all on a busy machine."""
     torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def make_repository() -> Callable[[Path], Repository]:
+    """A function that makes a new repository in an empty folder."""
+    return new_repository
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Repository:
+    """A repository after `dvc repro`; tests look at it and leave it as it is."""
+    repository = new_repository(tmp_path_factory.mktemp("finished"))
+    repository.run("dvc", "repro")
+    repository.commit()
+    return repository
+
+
+@pytest.fixture
+def trained(finished: Repository, tmp_path: Path) -> Repository:
+    """A copy of the finished repository that a test may change, with an MLflow store of its own."""
+    path = tmp_path / "copy"
+    shutil.copytree(finished.path, path, symlinks=True, ignore=shutil.ignore_patterns("mlflow.db*", "mlartifacts"))
+    return Repository(path)

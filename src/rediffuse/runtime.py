@@ -1,14 +1,18 @@
 """Where a stage computes, and the switches that make torch repeat itself there."""
 
 import os
+import re
+from pathlib import Path
 
 from rediffuse import gpus
+from rediffuse.environment import note
 from rediffuse.errors import UserError
 from rediffuse.params import RuntimeParams
 
 # cuBLAS keeps its results only with a fixed workspace, and reads this when it starts.
 os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
 
+import numpy as np
 import torch
 
 GIVEN_GPU = "REDIFFUSE_GPU"
@@ -52,18 +56,25 @@ def start(runtime: RuntimeParams) -> torch.device:
     torch.set_float32_matmul_precision("highest")
     torch.backends.cudnn.allow_tf32 = False
     if kind == "cpu":
-        return torch.device("cpu")
-    # Process 0 takes the GPUs of the others that it starts, and says which is whose.
-    given = os.environ.get(GIVEN_GPU)
-    device = torch.device("cuda", take_gpus()[0] if given is None else int(given))
-    torch.cuda.set_device(device)
+        device = torch.device("cpu")
+    else:
+        # Process 0 takes the GPUs of the others that it starts, and says which is whose.
+        given = os.environ.get(GIVEN_GPU)
+        device = torch.device("cuda", take_gpus()[0] if given is None else int(given))
+        torch.cuda.set_device(device)
+    note(environment(device) | _of_cuda(device))
     return device
 
 
 def environment(device: torch.device) -> dict[str, str]:
-    """What beside data, parameters and code decides the last bits of a result on `device`."""
+    """What beside data, parameters and code decides the last bits of a result on `device`.
+
+    A training goes on from a state only where these are the same; `rediffuse.environment` knows more, to explain what
+    differs after all.
+    """
     facts = {
         "torch": torch.__version__,
+        "numpy": np.__version__,
         "device": device.type,
         "threads": str(torch.get_num_threads()),
         "instructions": torch.backends.cpu.get_cpu_capability(),
@@ -75,6 +86,18 @@ def environment(device: torch.device) -> dict[str, str]:
             "cudnn": str(torch.backends.cudnn.version()),  # type: ignore[no-untyped-call]
         }
     return facts
+
+
+def _of_cuda(device: torch.device) -> dict[str, str]:
+    """What else is worth knowing of a GPU where two results differ."""
+    if device.type != "cuda":
+        return {}
+    try:
+        told = Path("/proc/driver/nvidia/version").read_text()
+    except OSError:
+        told = ""
+    driver = re.search(r"Kernel Module.*?\s(\d+\.[\d.]+)", told)
+    return {"driver": driver[1] if driver else "unknown", "cublas_workspace": os.environ["CUBLAS_WORKSPACE_CONFIG"]}
 
 
 def _gpu_names() -> list[str]:

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from rediffuse.errors import LeavingError, TryAgainError, UserError
+from rediffuse.inputs import check_inputs
 from rediffuse.leaving import stay, watched
+from rediffuse.made import write_record
 from rediffuse.params import Params, RuntimeParams, load_params
 from rediffuse.tracking import Untracked, open_run
 from rediffuse.workspace import Workspace
@@ -49,6 +51,8 @@ def run_stage(
         tracked: let MLflow know of it, where `runtime.tracking` is on.
         joined: how this process becomes one of those that compute the stage; without, it is the only one.
 
+    Under DVC the stage's inputs are compared with dvc.lock before it starts; what made its outs is noted when it ends.
+
     The process ends with 0, with 2 after a `UserError` or with 75 after a `TryAgainError` or a signal; each is one line
     `stage NAME: message` on stderr. Any other exception is a bug and keeps its traceback.
     """
@@ -58,12 +62,16 @@ def run_stage(
             workspace = Workspace.here()
             params = load_params(workspace.params)
             with joined(f"stages.{name}", params.runtime) as member:
-                if not member.first:
+                if member.first:
+                    check_inputs(workspace, name)
+                else:
                     params = params.model_copy(update={"runtime": _silent(params.runtime)})
                 with _run_of(name, params, workspace, tracked and params.runtime.tracking) as run:
                     stage(params, workspace, run) if live else stage(params, workspace)
                     # All is written; to leave now would only have it made again.
                     stay()
+                    if member.first:
+                        write_record(workspace, name)
                     run.finish_stage(name)
     except (UserError, TryAgainError, LeavingError) as error:
         sys.stderr.write(f"stage {name}: {' '.join(str(error).split())}\n")

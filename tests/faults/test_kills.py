@@ -13,7 +13,7 @@ from rediffuse.params import Params, load_params
 from rediffuse.workspace import Workspace
 from stages.train import train
 from tests.data.planted import contents
-from tests.pipeline.conftest import Repository
+from tests.repository import Repository
 
 KILLS = 50
 IN_A_WRITE = 10

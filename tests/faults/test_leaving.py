@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 from rediffuse import files, yaml12
-from tests.pipeline.conftest import Repository
+from tests.repository import Repository
 
 # Appended to a file that no stage depends on. Training tells its steps, and stops after number 25 until it is asked to
 # leave; clean stops with its first result. While anything is written, the request is repeated.

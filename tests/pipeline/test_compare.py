@@ -7,7 +7,7 @@ import pytest
 
 from rediffuse import files
 from rediffuse.compare.pages import BEGIN, END
-from tests.pipeline.conftest import Repository
+from tests.repository import Repository
 
 COMMAND = ("python", "-m", "rediffuse.compare", "--presets", "edm,flow", "--set", "train.steps=20")
 SAMPLING = ("--set", "sample.steps=4", "--set", "sample.sampler=heun")

@@ -14,9 +14,12 @@ STAGES = yaml12.load(CHECKOUT / "dvc.yaml")["stages"]
 PLUMBING = {
     "rediffuse",
     "rediffuse.ancestry",
+    "rediffuse.environment",
     "rediffuse.errors",
     "rediffuse.gpus",
+    "rediffuse.inputs",
     "rediffuse.leaving",
+    "rediffuse.made",
     "rediffuse.memory",
     "rediffuse.params",
     "rediffuse.processes",

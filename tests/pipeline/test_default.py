@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from rediffuse import files
-from tests.pipeline.conftest import CHECKOUT, Repository
+from tests.repository import CHECKOUT, Repository
 
 pytestmark = pytest.mark.slow
 

@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from tests.pipeline.conftest import Repository
 from tests.pipeline.test_repro import runs
+from tests.repository import Repository
 
 
 def test_two_queued_experiments_run_in_parallel_into_one_store(trained: Repository):

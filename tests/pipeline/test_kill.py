@@ -7,8 +7,8 @@ import pytest
 
 from rediffuse import files
 from tests.data.planted import contents
-from tests.pipeline.conftest import Repository
 from tests.pipeline.test_repro import client, runs
+from tests.repository import Repository
 
 # The stage as DVC starts it, in a process that the kernel kills once a checkpoint is written.
 TRAIN_UNTIL_KILLED = """

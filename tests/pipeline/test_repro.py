@@ -11,7 +11,7 @@ from PIL import Image
 
 from rediffuse import files
 from rediffuse.errors import UserError
-from tests.pipeline.conftest import Repository
+from tests.repository import Repository
 
 OUTS = (
     "data/prepared/manifest.json",

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rediffuse import files
+from rediffuse.digests import file_md5
+from rediffuse.environment import environment_tags
 from rediffuse.tracking import LAST_STAGE
 from rediffuse.tracking.names import summary_names
 from rediffuse.tracking.pipeline import locked_outs, stage_files, upstream
@@ -30,8 +32,9 @@ def tell_outputs_of(run: "TrackedRun", workspace: Workspace, stage: str, *, with
     earlier = upstream(stage, stages)
     own = stages[stage].outs if stage in stages else ()
     digests = locked_outs(workspace, earlier)
-    digests |= {str(path): files.md5(workspace.root / path) for path in own if (workspace.root / path).is_file()}
-    run.tell(Tags(values={f"out.{path}": digest for path, digest in digests.items()}))
+    digests |= {str(path): file_md5(workspace.root / path) for path in own if (workspace.root / path).is_file()}
+    outs = {f"out.{path}": digest for path, digest in digests.items()}
+    run.tell(Tags(values=outs | environment_tags(workspace.root)))
 
     if with_upstream:
         run.tell(Tags(values={f"stage.{name}": "cached" for name in earlier}, default=True))

@@ -4,15 +4,12 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import pytest
-
 from rediffuse.workspace import Workspace
 
-CHECKOUT = Path(__file__).parents[2]
+CHECKOUT = Path(__file__).parents[1]
 
 # What the pipeline made of the default parameters is no part of a new repository.
 MADE = ("dvc.lock", "metrics/", "plots/", "samples/")
@@ -104,26 +101,3 @@ def new_repository(path: Path) -> Repository:
     repository.run("git", "init", "-q", "-b", "main")
     repository.commit()
     return repository
-
-
-@pytest.fixture(scope="session")
-def make_repository() -> Callable[[Path], Repository]:
-    """A function that makes a new repository in an empty folder."""
-    return new_repository
-
-
-@pytest.fixture(scope="session")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Repository:
-    """A repository after `dvc repro`; tests look at it and leave it as it is."""
-    repository = new_repository(tmp_path_factory.mktemp("finished"))
-    repository.run("dvc", "repro")
-    repository.commit()
-    return repository
-
-
-@pytest.fixture
-def trained(finished: Repository, tmp_path: Path) -> Repository:
-    """A copy of the finished repository that a test may change, with an MLflow store of its own."""
-    path = tmp_path / "copy"
-    shutil.copytree(finished.path, path, symlinks=True, ignore=shutil.ignore_patterns("mlflow.db*", "mlartifacts"))
-    return Repository(path)

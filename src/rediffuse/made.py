@@ -1,0 +1,63 @@
+"""What made each out: the environment of the stage that wrote it, found by the MD5s of the outs."""
+
+import hashlib
+import json
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from rediffuse import files
+from rediffuse.digests import out_md5
+from rediffuse.environment import environment
+from rediffuse.tracking.pipeline import stage_files
+from rediffuse.workspace import Workspace
+
+
+def write_record(workspace: Workspace, stage: str) -> None:
+    """Note what made the outs that a stage has just written; nothing for a stage without outs.
+
+    Experiments that made other outs have records of their own. The outs are what counts: a disk that is full now takes
+    no result away, so a record that can't be written is a warning.
+    """
+    known = stage_files(workspace).get(stage)
+    outs = {} if known is None else {str(path): out_md5(workspace.root / path) for path in known.outs}
+    written = {path: digest for path, digest in outs.items() if digest is not None}
+    if not written:
+        return
+    record = {
+        "stage": stage,
+        "environment": environment(workspace.root),
+        "outs": written,
+        "commit": _commit(workspace.root),
+    }
+    try:
+        files.write_json(record_path(workspace, stage, written), record)
+    except OSError as error:
+        sys.stderr.write(f"warning: what made the outs of stage {stage} is not noted: {error}\n")
+
+
+def read_environment(workspace: Workspace, stage: str, outs: Mapping[str, str]) -> dict[str, str] | None:
+    """The environment that made these outs (path -> MD5) of a stage; None where no record of it lies here."""
+    try:
+        record: dict[str, Any] = files.read_json(record_path(workspace, stage, outs))
+    except (OSError, ValueError):
+        return None
+    return {str(field): str(value) for field, value in record["environment"].items()}
+
+
+def record_path(workspace: Workspace, stage: str, outs: Mapping[str, str]) -> Path:
+    """Where the record of these outs of a stage lies."""
+    listed = json.dumps(dict(outs), sort_keys=True)
+    name = hashlib.md5(listed.encode(), usedforsecurity=False).hexdigest()
+    return workspace.state / "made" / stage / f"{name}.json"
+
+
+def _commit(root: Path) -> str | None:
+    """The commit that the checkout stands on; None outside git."""
+    try:
+        answer = subprocess.run(["git", "rev-parse", "HEAD"], cwd=root, capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return answer.stdout.strip()
