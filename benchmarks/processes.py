@@ -23,8 +23,9 @@ import torch.distributed as dist
 
 from benchmarks.repeat import data, new_model
 from rediffuse import files, runtime
+from rediffuse.joining import joined
 from rediffuse.params import Params, load_params
-from rediffuse.processes import Processes, joined
+from rediffuse.processes import Processes
 from rediffuse.training.batches import Batches
 from rediffuse.training.gradients import Exact, Fast, Gradients
 from rediffuse.training.trainer import StepResult, TrainingState, train

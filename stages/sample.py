@@ -6,10 +6,11 @@ import numpy as np
 from tqdm import tqdm
 
 from rediffuse import files, memory, runtime
+from rediffuse.joining import joined
 from rediffuse.model import load_model
 from rediffuse.params import Params
 from rediffuse.pictures import class_grid, sheet
-from rediffuse.processes import current, joined
+from rediffuse.processes import current
 from rediffuse.sampling import Sampling, class_mix
 from rediffuse.snapshots import earlier, reconstruct
 from rediffuse.stage import run_stage

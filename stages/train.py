@@ -11,11 +11,12 @@ from rediffuse import files, memory, runtime, state_folder
 from rediffuse.data.card import Card
 from rediffuse.data.dataset import load_split
 from rediffuse.diffusion import NetworkDenoiser
+from rediffuse.joining import joined
 from rediffuse.leaving import stay
 from rediffuse.model import build_model, describe, save_model
 from rediffuse.params import Params
 from rediffuse.pictures import class_grid
-from rediffuse.processes import current, joined
+from rediffuse.processes import current
 from rediffuse.randomness import seeded_global
 from rediffuse.sampling import Sampling, class_mix, preview_params
 from rediffuse.snapshots import check_length, planned, publish, reconstruct

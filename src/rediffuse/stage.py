@@ -28,7 +28,7 @@ class Member(Protocol):
 
 
 Joined = Callable[[str, RuntimeParams], AbstractContextManager[Member]]
-"""(what `python -m` runs, the section `runtime`) -> this process among others; see `processes.joined`."""
+"""(what `python -m` runs, the section `runtime`) -> this process among others; see `joining.joined`."""
 
 
 @dataclass(frozen=True)

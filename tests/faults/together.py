@@ -16,7 +16,7 @@ from pathlib import Path
 
 import torch
 
-from rediffuse import files, leaving, processes
+from rediffuse import files, joining, leaving
 from rediffuse.errors import LeavingError, TryAgainError, UserError
 from rediffuse.processes import Processes, current
 from rediffuse.runtime import start
@@ -138,7 +138,7 @@ def main() -> None:
     folder, die = Path(told["folder"]), told.get("die")
     runtime = RUNTIME.model_copy(update={"processes": told["processes"]})
     try:
-        with processes.joined("start_together", runtime) as me:
+        with joining.joined("start_together", runtime) as me:
             start(runtime)
             done = compute(me, folder, told["tasks"])
             if me.first:

@@ -18,6 +18,7 @@ PLUMBING = {
     "rediffuse.errors",
     "rediffuse.gpus",
     "rediffuse.inputs",
+    "rediffuse.joining",
     "rediffuse.leaving",
     "rediffuse.made",
     "rediffuse.memory",
