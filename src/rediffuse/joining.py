@@ -88,6 +88,10 @@ def _first_with_others(module: str, runtime: RuntimeParams) -> Iterator[None]:
         raise
     finally:
         others.end()
+        # Nobody is at the other end now, so nothing is waited for. Left for later, gloo's threads abort the process.
+        if dist.is_initialized() and "nccl" not in dist.get_backend_config():
+            with suppress(RuntimeError):
+                dist.destroy_process_group()
 
 
 class _Others:
