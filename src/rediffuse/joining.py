@@ -182,7 +182,7 @@ def _one_of_the_others(rank: int, count: int, runtime: RuntimeParams) -> Iterato
     with _group(rank, count, runtime, store):
         try:
             yield
-        except Exception:
+        except BaseException:
             # Process 0 has most likely met the same, or has ended: then it has said so, and this one is silent.
             if _has_ended(store):
                 os._exit(0)

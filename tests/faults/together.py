@@ -158,6 +158,6 @@ def main() -> None:
                 run_fit(folder / "left", params=TRAIN.model_copy(update={"shard": True}), runtime=RUNTIME)
             if die == "unlike":
                 me.check_alike({"seed": 0, "environment": {"torch": "2.9" if me.rank == 1 else "2.14"}})
-    except (UserError, TryAgainError) as error:
+    except (UserError, TryAgainError, LeavingError) as error:
         sys.stderr.write(f"stage together: {error}\n")
         sys.exit(error.exit_code)
