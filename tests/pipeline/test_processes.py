@@ -4,8 +4,8 @@ import pytest
 
 from rediffuse import files
 from tests.data.planted import contents
-from tests.pipeline.conftest import Repository
 from tests.pipeline.test_repro import runs
+from tests.repository import Repository
 
 
 @pytest.mark.slow
