@@ -6,9 +6,11 @@ import numpy as np
 from tqdm import tqdm
 
 from rediffuse import files, memory, runtime
+from rediffuse.joining import joined
 from rediffuse.model import load_model
 from rediffuse.params import Params
 from rediffuse.pictures import class_grid, sheet
+from rediffuse.processes import current
 from rediffuse.sampling import Sampling, class_mix
 from rediffuse.snapshots import earlier, reconstruct
 from rediffuse.stage import run_stage
@@ -29,13 +31,18 @@ def sample(params: Params, workspace: Workspace) -> dict[str, Any]:
         reference = earlier(workspace.snapshots, params.sample.guidance_snapshot, device).denoiser
     sampling = Sampling.of(model, params.sample, device, denoiser=denoiser, reference=reference)
 
+    processes = current()
     batches = []
     with tqdm(total=len(labels), unit="img", desc="sample", disable=None if params.runtime.progress else True) as bar:
-        for batch in sampling.images(labels):
+        for batch in sampling.shared_images(labels, processes):
             batches.append(batch)
             bar.update(len(batch))
+    evaluated = processes.gather(sampling.evaluations)
+    if evaluated is None:
+        # The first process has the images and writes them.
+        return {}
     images = np.concatenate(batches)
-    evaluations = sampling.evaluations / (len(batches) * params.sample.batch_size)
+    evaluations = sum(evaluated) / (len(batches) * params.sample.batch_size)
 
     # The first image of each of the first ten classes, or the first eight of a model without.
     firsts = np.unique(labels, return_index=True)[1] if model.classes else np.arange(min(8, len(labels)))
@@ -64,4 +71,4 @@ def sample(params: Params, workspace: Workspace) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    run_stage(sample)
+    run_stage(sample, joined=joined)

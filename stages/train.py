@@ -1,5 +1,6 @@
 """Stage `train`: the cleaned examples to the averaged weights of a denoiser."""
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +11,12 @@ from rediffuse import files, memory, runtime, state_folder
 from rediffuse.data.card import Card
 from rediffuse.data.dataset import load_split
 from rediffuse.diffusion import NetworkDenoiser
+from rediffuse.joining import joined
 from rediffuse.leaving import stay
 from rediffuse.model import build_model, describe, save_model
 from rediffuse.params import Params
 from rediffuse.pictures import class_grid
+from rediffuse.processes import current
 from rediffuse.randomness import seeded_global
 from rediffuse.sampling import Sampling, class_mix, preview_params
 from rediffuse.snapshots import check_length, planned, publish, reconstruct
@@ -70,6 +73,7 @@ def train(params: Params, workspace: Workspace, run: Run | None = None) -> dict[
         sampling = Sampling.of(model, shown, device, denoiser=denoiser)
         return class_grid(next(sampling.images(labels)), labels, card.classes, columns=8)
 
+    processes = current()
     parts = {
         "model": description,
         "train": params.train.model_dump(mode="json"),
@@ -78,11 +82,16 @@ def train(params: Params, workspace: Workspace, run: Run | None = None) -> dict[
         "source": source_digest(Path(__file__), SOURCE),
         "environment": runtime.environment(device),
     }
+    if processes.count > 1 and params.runtime.reduction == "fast":
+        parts["reduction"] = {"reduction": "fast", "processes": processes.count}
+    if params.train.shard:
+        parts["reduction"] = {"reduction": "shard", "processes": processes.count}
+    processes.check_alike(parts)
     checkpoints = CheckpointFolder(workspace.state / "train" / fingerprint(parts), parts)
     # Asked now, not when all is trained.
     for path in (workspace.denoiser, workspace.plot("training"), workspace.metrics("train")):
         state_folder.check_writable(path.parent)
-    with checkpoints.locked():
+    with checkpoints.locked() if processes.first else nullcontext():
         state, curves = fit(
             model,
             examples,
@@ -95,6 +104,9 @@ def train(params: Params, workspace: Workspace, run: Run | None = None) -> dict[
             log=run or Untracked(),
             preview=preview,
         )
+        if not processes.first:
+            # The first process writes what all have computed.
+            return {}
         write_table(workspace.plot("training"), pd.DataFrame(curves.training, columns=["step", "loss", "lr"]))
         write_table(
             workspace.plot("validation"),
@@ -124,4 +136,4 @@ def train(params: Params, workspace: Workspace, run: Run | None = None) -> dict[
 
 
 if __name__ == "__main__":
-    run_stage(train, live=True)
+    run_stage(train, live=True, joined=joined)

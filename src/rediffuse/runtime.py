@@ -15,6 +15,8 @@ os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
 import numpy as np
 import torch
 
+GIVEN_GPU = "REDIFFUSE_GPU"
+
 
 def device_type(runtime: RuntimeParams) -> str:
     """What `runtime.device` comes to on this machine: "cpu" or "cuda".
@@ -56,7 +58,9 @@ def start(runtime: RuntimeParams) -> torch.device:
     if kind == "cpu":
         device = torch.device("cpu")
     else:
-        device = torch.device("cuda", take_gpus()[0])
+        # Process 0 takes the GPUs of the others that it starts, and says which is whose.
+        given = os.environ.get(GIVEN_GPU)
+        device = torch.device("cuda", take_gpus()[0] if given is None else int(given))
         torch.cuda.set_device(device)
     note(environment(device) | _of_cuda(device))
     return device

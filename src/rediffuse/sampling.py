@@ -21,6 +21,7 @@ from rediffuse.errors import UserError
 from rediffuse.model import Model
 from rediffuse.networks import Condition
 from rediffuse.params import SampleParams
+from rediffuse.processes import Processes
 from rediffuse.samplers import GRIDS, Sampler, SamplerSettings, build_sampler, generate, to_uint8, trajectory
 
 
@@ -120,6 +121,23 @@ class Sampling:
 
     def images(self, labels: np.ndarray) -> Iterator[np.ndarray]:
         """The images 0 ... N-1 for N labels (-1: none) in batches, uint8, each at most batch_size×C×H×W."""
+        return self._batches(labels, range(0, len(labels), self.batch_size))
+
+    def shared_images(self, labels: np.ndarray, processes: Processes) -> Iterator[np.ndarray]:
+        """As `images`, computed by all processes; the first one gets them all, the others none.
+
+        Each batch is computed by one process as one process alone would do it, so its bytes are the same.
+        """
+        starts = range(0, len(labels), self.batch_size)
+        mine = self._batches(labels, starts[processes.rank :: processes.count])
+        for _ in range(0, len(starts), processes.count):
+            # The last round may have no work for some.
+            for batch in processes.gather(next(mine, None)) or []:
+                if batch is not None:
+                    yield batch
+
+    def _batches(self, labels: np.ndarray, starts: Sequence[int]) -> Iterator[np.ndarray]:
+        """The batches that begin with these images."""
         batches = generate(
             self.denoiser,
             self.model.process,
@@ -128,6 +146,7 @@ class Sampling:
             shape=self.model.shape,
             labels=labels.tolist() if self.model.classes else None,
             count=len(labels),
+            starts=starts,
             seed=self.seed,
             batch_size=self.batch_size,
             device=self.device,

@@ -3,13 +3,14 @@
 import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
 
 from rediffuse.errors import LeavingError, TryAgainError, UserError
 from rediffuse.inputs import check_inputs
 from rediffuse.leaving import stay, watched
 from rediffuse.made import write_record
-from rediffuse.params import Params, load_params
+from rediffuse.params import Params, RuntimeParams, load_params
 from rediffuse.tracking import Untracked, open_run
 from rediffuse.workspace import Workspace
 
@@ -17,13 +18,38 @@ if TYPE_CHECKING:
     from rediffuse.tracking.run import TrackedRun
 
 
-def run_stage(stage: Callable[..., dict[str, Any]], *, live: bool = False, tracked: bool = True) -> None:
+class Member(Protocol):
+    """One of the processes that compute a stage; `processes.Processes` is one."""
+
+    @property
+    def first(self) -> bool:
+        """Whether this is the one that prints and writes."""
+        ...
+
+
+Joined = Callable[[str, RuntimeParams], AbstractContextManager[Member]]
+"""(what `python -m` runs, the section `runtime`) -> this process among others; see `joining.joined`."""
+
+
+@dataclass(frozen=True)
+class _Alone:
+    first: bool = True
+
+
+def _alone(module: str, runtime: RuntimeParams) -> AbstractContextManager[Member]:  # noqa: ARG001
+    return nullcontext(_Alone())
+
+
+def run_stage(
+    stage: Callable[..., dict[str, Any]], *, live: bool = False, tracked: bool = True, joined: Joined = _alone
+) -> None:
     """Run a stage in the working folder with its params.yaml, inside the pipeline's MLflow run.
 
     Args:
         stage: `stage(params, workspace) -> metrics`; its name is the stage's name in dvc.yaml.
         live: hand the stage the run as a third argument, for curves and previews while it works.
         tracked: let MLflow know of it, where `runtime.tracking` is on.
+        joined: how this process becomes one of those that compute the stage; without, it is the only one.
 
     Under DVC the stage's inputs are compared with dvc.lock before it starts; what made its outs is noted when it ends.
 
@@ -35,16 +61,25 @@ def run_stage(stage: Callable[..., dict[str, Any]], *, live: bool = False, track
         with watched(name):
             workspace = Workspace.here()
             params = load_params(workspace.params)
-            check_inputs(workspace, name)
-            with _run_of(name, params, workspace, tracked and params.runtime.tracking) as run:
-                stage(params, workspace, run) if live else stage(params, workspace)
-                # All is written; to leave now would only have it made again.
-                stay()
-                write_record(workspace, name)
-                run.finish_stage(name)
+            with joined(f"stages.{name}", params.runtime) as member:
+                if member.first:
+                    check_inputs(workspace, name)
+                else:
+                    params = params.model_copy(update={"runtime": _silent(params.runtime)})
+                with _run_of(name, params, workspace, tracked and params.runtime.tracking) as run:
+                    stage(params, workspace, run) if live else stage(params, workspace)
+                    # All is written; to leave now would only have it made again.
+                    stay()
+                    if member.first:
+                        write_record(workspace, name)
+                    run.finish_stage(name)
     except (UserError, TryAgainError, LeavingError) as error:
         sys.stderr.write(f"stage {name}: {' '.join(str(error).split())}\n")
         sys.exit(error.exit_code)
+
+
+def _silent(runtime: RuntimeParams) -> RuntimeParams:
+    return runtime.model_copy(update={"tracking": False, "progress": False})
 
 
 def _run_of(

@@ -19,7 +19,8 @@ from rediffuse.samplers.step import Sampler, Step
 STREAM = "sample"
 
 
-@torch.inference_mode()
+# Not inference mode, whose tensors FSDP2 can't put together.
+@torch.no_grad()
 def trajectory(
     denoiser: Denoiser,
     process: Process,
@@ -69,15 +70,17 @@ def generate(
     batch_size: int,
     device: torch.device,
     temperature: float = 1.0,
+    starts: Sequence[int] | None = None,
 ) -> Iterator[Tensor]:
     """Images 0 ... count-1 in batches of uint8, at most batch_size×C×H×W, on the CPU.
 
     Args:
         labels: `count` class indices, or None for a model without.
         batch_size: of every forward pass; part of the numbers.
+        starts: the first images of the batches to compute, multiples of batch_size; None: of all.
         The others: see `trajectory`.
     """
-    for start in range(0, count, batch_size):
+    for start in range(0, count, batch_size) if starts is None else starts:
         wanted = range(start, min(start + batch_size, count))
         # Any image may stand in the padding: nobody sees it.
         indices = [*wanted, *[wanted[0]] * (batch_size - len(wanted))]

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from rediffuse import power_ema
 from rediffuse.diffusion import NetworkDenoiser
 from rediffuse.params import TrainParams
+from rediffuse.processes import own_part
 
 
 @dataclass(frozen=True)
@@ -90,4 +91,5 @@ def update(average: nn.Module, model: nn.Module, beta: float) -> None:
 
 
 def _tensors(module: nn.Module) -> Sequence[Tensor]:
-    return list(module.state_dict().values())
+    """In place, so that of one that is spread over processes each averages its own part."""
+    return [own_part(tensor) for tensor in module.state_dict().values()]

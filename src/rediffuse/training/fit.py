@@ -1,8 +1,11 @@
 """A whole training: the loop, with its pauses and a progress bar around it."""
 
+import math
+from contextlib import ExitStack
 from typing import Any
 
 import torch
+from torch import nn
 from tqdm import tqdm
 
 from rediffuse import leaving
@@ -11,10 +14,14 @@ from rediffuse.diffusion import NetworkDenoiser
 from rediffuse.errors import LeavingError
 from rediffuse.model import Model
 from rediffuse.params import RuntimeParams, TrainParams
+from rediffuse.processes import current
 from rediffuse.training.batches import Batches
 from rediffuse.training.checkpoint import CheckpointFolder
+from rediffuse.training.checkpoint_writer import CheckpointWriter
 from rediffuse.training.curves import Curves
+from rediffuse.training.gradients import Exact, Fast, Gradients, Sharded, check_shares
 from rediffuse.training.pauses import Check, Log, Pauses, Preview
+from rediffuse.training.sharding import Follower, share, spread
 from rediffuse.training.trainer import TrainingState, train
 from rediffuse.training.validation import validation_loss
 
@@ -34,6 +41,8 @@ def fit(
 ) -> tuple[TrainingState, Curves]:
     """Train a model to its last step, from the newest checkpoint of this very run where there is one.
 
+    All processes that train it call this, with the same; the first alone reads, writes and tells.
+
     Args:
         model: with new weights.
         examples, validation: the two splits.
@@ -49,10 +58,13 @@ def fit(
 
     Raises:
         LeavingError: the process was asked to leave; the state is saved.
-        UserError: a step was refused, and `params.guard` says to stop there.
+        UserError: a step was refused, and `params.guard` says to stop there; or the processes can't share the batches.
     """
+    processes = current()
+    microbatches = check_shares(params, processes)
     state = TrainingState.new(model, params)
-    curves = Curves(**(checkpoints.load(state) or {}))
+    record = share(state, checkpoints.load(state) if processes.first else None, processes)
+    curves = Curves(**(record or {}))
     batches = Batches(
         examples.images,
         examples.labels if model.classes else None,
@@ -71,10 +83,26 @@ def fit(
         )
 
     def batch_ids(step: int) -> list[str]:
-        microbatches = range(params.batch_size // params.microbatch)
-        return [examples.ids[row] for index in microbatches for row in batches.rows(step - 1, index)]
+        return [examples.ids[row] for index in range(microbatches) for row in batches.rows(step - 1, index)]
 
-    with leaving.deferred() as asked, checkpoints.writer() as writer, _progress_bar(state, params, runtime) as bar:
+    with ExitStack() as stack:
+        asked = stack.enter_context(leaving.deferred())
+        writer: CheckpointWriter | Follower = Follower(spread=params.shard)
+        if processes.first:
+            writer = stack.enter_context(checkpoints.writer())
+        else:
+            runtime = _followed(runtime, spread=params.shard)
+        trained = stack.enter_context(spread(state, params, device)) if params.shard else None
+        gradients = _gradients(state, microbatches, runtime, trained)
+        bar = stack.enter_context(_progress_bar(state, params, runtime))
+
+        def check() -> None:
+            # All have to leave at the same moment where all are needed to save.
+            if not params.shard or processes.broadcast(asked.reason):
+                asked.check()
+                if params.shard:
+                    raise LeavingError("the first process was asked to leave")
+
         pauses = Pauses(
             state,
             curves,
@@ -84,17 +112,21 @@ def fit(
             validate=validate,
             batch_ids=batch_ids,
             writer=writer,
-            refused=checkpoints.path / "refused",
+            refused=checkpoints.path / "refused" if processes.first else None,
             log=log,
             preview=preview,
+            # What is spread is saved by all at once.
+            agreed=processes.broadcast if params.shard else bool,
         )
         state.denoiser.train()
         try:
             # What a process that left in the middle did not get to.
-            pauses.pause(asked.check)
-            for result in train(state, model, batches=batches, params=params, seed=seed, check=asked.check):
+            pauses.pause(check)
+            for result in train(
+                state, model, batches=batches, params=params, seed=seed, check=check, gradients=gradients
+            ):
                 pauses.note(result)
-                pauses.pause(asked.check)
+                pauses.pause(check)
                 bar.update(params.batch_size)
                 if curves.training:
                     bar.set_postfix(loss=f"{curves.training[-1]['loss']:.4f}", refresh=False)
@@ -102,6 +134,23 @@ def fit(
             pauses.save()
             raise
     return state, curves
+
+
+def _gradients(
+    state: TrainingState, microbatches: int, runtime: RuntimeParams, spread: list[nn.Module] | None
+) -> Gradients:
+    if spread:
+        return Sharded(spread, microbatches)
+    if runtime.reduction == "fast" and current().count > 1:
+        return Fast(state.trained, microbatches)
+    return Exact(list(state.trained.parameters()), microbatches)
+
+
+def _followed(runtime: RuntimeParams, *, spread: bool) -> RuntimeParams:
+    """The section for a process that is not the first: it looks at no clock, and draws only what all must."""
+    return runtime.model_copy(
+        update={"checkpoint_seconds": math.inf, "preview_every": runtime.preview_every if spread else 0}
+    )
 
 
 def _progress_bar(state: TrainingState, params: TrainParams, runtime: RuntimeParams) -> "tqdm[Any]":

@@ -22,6 +22,7 @@ from rediffuse.snapshots import planned
 from rediffuse.training.checkpoint_writer import CheckpointWriter
 from rediffuse.training.curves import Curves
 from rediffuse.training.guard import Refusal
+from rediffuse.training.sharding import Follower
 from rediffuse.training.trainer import StepResult, TrainingState, learning_rate
 
 
@@ -64,9 +65,10 @@ class Pauses:
         validate: the loss of a denoiser on held-out images.
         batch_ids: the ids of the images of a step, from 1.
         writer: of checkpoints.
-        refused: the folder where the images of refused steps are listed.
+        refused: the folder where the images of refused steps are listed; None: another process lists them.
         log: curves, previews and refused steps go there.
         preview: draws what the raw and the averaged weights make.
+        agreed: makes of what this process would do what all do.
     """
 
     def __init__(
@@ -79,15 +81,17 @@ class Pauses:
         description: Description,
         validate: Callable[[NetworkDenoiser, Check], float],
         batch_ids: Callable[[int], list[str]],
-        writer: CheckpointWriter,
-        refused: Path,
+        writer: CheckpointWriter | Follower,
+        refused: Path | None,
         log: Log,
         preview: Preview,
+        agreed: Callable[[bool], bool] = lambda wish: wish,
     ) -> None:
         self.state, self.curves = state, curves
         self.params, self.runtime, self.description = params, runtime, description
         self.validate, self.batch_ids = validate, batch_ids
         self.writer, self.refused, self.log, self.preview = writer, refused, log, preview
+        self.agreed = agreed
         self._device = next(state.denoiser.parameters()).device
         self._snapshot_steps = {snapshot.step for snapshot in planned(params)}
         self._window = torch.tensor([curves.window, curves.taken], dtype=torch.float64, device=self._device)
@@ -108,7 +112,7 @@ class Pauses:
         step = self.state.step
         if step == 0:
             return
-        save = self._due(self.runtime.checkpoint_every) or self._overdue()
+        save = self._due(self.runtime.checkpoint_every) or self.agreed(self._overdue())
         if save or self._due(self.params.log_every) or self._device.type == "cpu":
             self._look_at_refusals()
         check()
@@ -178,10 +182,15 @@ class Pauses:
                     f"listed in {listed}, and the last checkpoint before it is kept. A lower train.lr or "
                     "train.grad_clip may help, or train.guard.non_finite and on_spike skip"
                 )
-            sys.stderr.write(f"step {refusal.step} is skipped: {refusal.reason}; its images are listed in {listed}\n")
+            if listed:
+                sys.stderr.write(
+                    f"step {refusal.step} is skipped: {refusal.reason}; its images are listed in {listed}\n"
+                )
 
-    def _list(self, refusal: Refusal) -> Path:
+    def _list(self, refusal: Refusal) -> Path | None:
         """Write down what was refused, with the ids of its images; not in numbers, which JSON lacks names for."""
+        if self.refused is None:
+            return None
         path = self.refused / f"step-{refusal.step:07d}.json"
         value = {"step": refusal.step, "reason": refusal.reason, "ids": self.batch_ids(refusal.step)}
         files.write_json(path, value)

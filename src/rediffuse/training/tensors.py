@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
+from rediffuse.processes import whole
 from rediffuse.training.trainer import TrainingState
 
 # What AdamW keeps of each parameter, once a step has moved it: a count, and two tensors of the parameter's shape.
@@ -42,8 +43,8 @@ def restore(state: TrainingState, tensors: Mapping[str, Tensor]) -> None:
 
 
 def module_tensors(module: nn.Module) -> dict[str, Tensor]:
-    """A module's parameters and buffers by name, whole."""
-    return dict(module.state_dict())
+    """A module's parameters and buffers by name, whole; where they are spread over processes, all ask together."""
+    return {name: whole(tensor) for name, tensor in module.state_dict().items()}
 
 
 def _parts(state: TrainingState) -> dict[str, dict[str, Tensor]]:
@@ -58,7 +59,7 @@ def _parts(state: TrainingState) -> dict[str, dict[str, Tensor]]:
 def _moments(state: TrainingState) -> dict[str, Tensor]:
     """Empty before the first step; a parameter that no gradient has reached has none."""
     return {
-        f"{key}.{name}": value
+        f"{key}.{name}": whole(value)
         for name, parameter in state.trained.named_parameters()
         for key, value in state.optimizer.state.get(parameter, {}).items()
     }

@@ -14,9 +14,11 @@ from rediffuse.diffusion import NetworkDenoiser, Uncertainty
 from rediffuse.model import Model
 from rediffuse.networks import Condition
 from rediffuse.params import TrainParams
+from rediffuse.processes import whole
 from rediffuse.randomness import generator, seeded_global
 from rediffuse.training.batches import Batches
 from rediffuse.training.ema import Averages
+from rediffuse.training.gradients import Exact, Gradients
 from rediffuse.training.guard import Guard
 from rediffuse.training.schedule import SCHEDULES
 
@@ -47,15 +49,12 @@ class TrainingState:
     def new(cls, model: Model, params: TrainParams) -> "TrainingState":
         """The state before the first step."""
         trained = _trained(model.denoiser, model.uncertainty)
-        optimizer = torch.optim.AdamW(
-            trained.parameters(), lr=params.lr, betas=BETAS, weight_decay=params.weight_decay, fused=True
-        )
         return cls(
             step=0,
             denoiser=model.denoiser,
             uncertainty=model.uncertainty,
             averages=Averages.of(model.denoiser, params),
-            optimizer=optimizer,
+            optimizer=new_optimizer(trained, params),
             guard=Guard(params.guard, next(trained.parameters()).device),
         )
 
@@ -93,6 +92,7 @@ def train(
     params: TrainParams,
     seed: int,
     check: Callable[[], None] = lambda: None,
+    gradients: Gradients | None = None,
 ) -> Iterator[StepResult]:
     """Train from `state.step` to `params.steps`, changing `state` in place.
 
@@ -103,32 +103,39 @@ def train(
         params: the section `train`.
         seed: of everything drawn.
         check: called before each microbatch; what it raises leaves `state` as the last whole step made it.
+        gradients: how they are summed over the microbatches; None: exactly, by the processes there are.
     """
-    microbatches = params.batch_size // params.microbatch
     weights = list(state.trained.parameters())
-    while state.step < params.steps:
-        step = state.step
-        lr = learning_rate(params, step + 1)
-        for group in state.optimizer.param_groups:
-            group["lr"] = lr
+    gradients = gradients or Exact(weights, params.batch_size // params.microbatch)
 
-        total = torch.zeros((), device=batches.device)
-        for index in range(microbatches):
+    with batches.stream(state.step, params.steps, gradients.mine) as read:
+
+        def part(index: int) -> Tensor:
             check()
-            each = _microbatch_loss(state, model, batches, params, seed, step, index)
-            part = each.sum() / params.batch_size
-            part.backward()  # type: ignore[no-untyped-call]
-            total += part.detach()
-        norm = nn.utils.clip_grad_norm_(weights, params.grad_clip)
-        refused = state.guard.judge(step + 1, total, norm)
-        # torch's own hook for gradient scaling: the fused kernel leaves weights and moments alone where this is 1.
-        state.optimizer.found_inf = refused  # type: ignore[attr-defined]
-        state.optimizer.step()
-        state.optimizer.zero_grad()
+            each = _microbatch_loss(state, model, next(read), params, seed, index)
+            return each.sum() / params.batch_size
 
-        state.step = step + 1
-        state.averages.update(state.denoiser, state.step)
-        yield StepResult(step=state.step, loss=total, refused=refused)
+        while state.step < params.steps:
+            for group in state.optimizer.param_groups:
+                group["lr"] = learning_rate(params, state.step + 1)
+            total = gradients(part)
+            norm = whole(nn.utils.clip_grad_norm_(weights, params.grad_clip))
+            refused = state.guard.judge(state.step + 1, total, norm)
+            # torch's own hook for gradient scaling: the fused kernel leaves weights and moments alone where this is 1.
+            state.optimizer.found_inf = refused  # type: ignore[attr-defined]
+            state.optimizer.step()
+            state.optimizer.zero_grad()
+
+            state.step += 1
+            state.averages.update(state.denoiser, state.step)
+            yield StepResult(step=state.step, loss=total, refused=refused)
+
+
+def new_optimizer(trained: nn.Module, params: TrainParams) -> torch.optim.AdamW:
+    """AdamW over all of `trained`, before its first step."""
+    return torch.optim.AdamW(
+        trained.parameters(), lr=params.lr, betas=BETAS, weight_decay=params.weight_decay, fused=True
+    )
 
 
 def learning_rate(params: TrainParams, step: int) -> float:
@@ -137,11 +144,16 @@ def learning_rate(params: TrainParams, step: int) -> float:
 
 
 def _microbatch_loss(
-    state: TrainingState, model: Model, batches: Batches, params: TrainParams, seed: int, step: int, index: int
+    state: TrainingState,
+    model: Model,
+    examples: tuple[Tensor, Tensor | None],
+    params: TrainParams,
+    seed: int,
+    index: int,
 ) -> Tensor:
     """The loss of each example of one microbatch; all that is random in it has the key (seed, step, index)."""
-    x0, labels = batches.load(step, index)
-    count, device = len(x0), x0.device
+    x0, labels = examples
+    count, device, step = len(x0), x0.device, state.step
     draw = generator(seed, "train/noise", step, index, device)
     t = model.noise_levels(model.spread(count, draw, device))
     noise = torch.randn(x0.shape, generator=draw, device=device)

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from rediffuse.diffusion import DenoisingLoss, NetworkDenoiser, NoiseLevels, noise_to_signal, stratified
 from rediffuse.networks import Condition
+from rediffuse.processes import current
 from rediffuse.randomness import generator
 from rediffuse.training.batches import to_float
 
@@ -71,7 +72,8 @@ def loss_by_noise_level(
     return rows
 
 
-@torch.inference_mode()
+# Not inference mode, whose tensors FSDP2 can't put together.
+@torch.no_grad()
 def _losses(
     denoiser: NetworkDenoiser,
     loss: DenoisingLoss,
@@ -83,14 +85,18 @@ def _losses(
     device: torch.device,
     check: Callable[[], None] = lambda: None,
 ) -> Tensor:
-    """The loss of each image at its time, on the CPU."""
-    parts = []
-    for start in range(0, len(images), BATCH):
+    """The loss of each image at its time, on the CPU; all processes ask for it together and share the work."""
+    processes, parts = current(), []
+    starts = range(0, len(images), BATCH)
+    for first in range(0, len(starts), processes.count):
         check()
+        # Whoever has no batch in the last round computes that of another: a sharded model needs all of them.
+        start = starts[min(first + processes.rank, len(starts) - 1)]
         rows = slice(start, start + BATCH)
         x0 = to_float(torch.from_numpy(np.ascontiguousarray(images[rows])).to(device))
         noise = torch.randn(x0.shape, generator=generator(seed, f"{STREAM}/noise", index=start)).to(device)
         given = None if labels is None else torch.from_numpy(labels[rows]).to(device)
         each = loss(denoiser, x0, Condition(labels=given), noise, times[rows].to(device))
         parts.append(each.cpu())
-    return torch.cat(parts)
+    shared = processes.gather_on_all(parts)
+    return torch.cat([shared[index % processes.count][index // processes.count] for index in range(len(starts))])

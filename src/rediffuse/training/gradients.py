@@ -1,0 +1,161 @@
+"""The gradient of a step, from the microbatches that the processes have of it: exactly, fast, or spread over them."""
+
+import warnings
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from typing import Protocol
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from rediffuse.errors import UserError
+from rediffuse.params import TrainParams
+from rediffuse.processes import Processes, current, wire
+from rediffuse.training.reduction import ExactSum
+
+Part = Callable[[int], Tensor]
+"""The number of a microbatch in its step -> its part of the loss, a scalar to go backward from."""
+
+
+class Gradients(Protocol):
+    """One of the ways."""
+
+    @property
+    def mine(self) -> range:
+        """The microbatches of a step that this process computes, in order."""
+        ...
+
+    def __call__(self, part: Part) -> Tensor:
+        """Leave the gradient of the whole batch in the weights, and give its loss, the same on all processes."""
+        ...
+
+
+class Exact:
+    """Sums of a fixed order, the same bits for any number of processes.
+
+    Args:
+        weights: those that get gradients.
+        microbatches: of a step, on all processes together.
+        processes: who sums; None: all there are.
+    """
+
+    def __init__(self, weights: Sequence[nn.Parameter], microbatches: int, processes: Processes | None = None) -> None:
+        self.weights, self.microbatches = weights, microbatches
+        self.mine = _share(microbatches, processes or current())
+        self.sum = ExactSum(microbatches, processes or current())
+
+    def __call__(self, part: Part) -> Tensor:
+        """See `Gradients`."""
+        if self.microbatches == 1:
+            return _backward(part(0))
+        total, *gradients = self.sum(lambda index: self._leaf(part(index)))
+        for weights, gradient in zip(self.weights, gradients, strict=True):
+            weights.grad = gradient
+        return total
+
+    def _leaf(self, loss: Tensor) -> list[Tensor]:
+        _backward(loss)
+        gradients = [
+            weights.grad if weights.grad is not None else torch.zeros_like(weights) for weights in self.weights
+        ]
+        for weights in self.weights:
+            weights.grad = None
+        return [loss.detach(), *gradients]
+
+
+class Fast:
+    """Torch's all-reduce while the gradients are still being computed; other bits for another number of processes.
+
+    Args:
+        trained: all that gets gradients.
+        microbatches: of a step, on all processes together.
+    """
+
+    def __init__(self, trained: nn.Module, microbatches: int) -> None:
+        self.processes = current()
+        self.mine = _share(microbatches, self.processes)
+        # Buffers are constants here.
+        with warnings.catch_warnings():
+            # That its argument has another name since torch 2.14; buffers are constants here.
+            warnings.simplefilter("ignore", FutureWarning)
+            self.module = DistributedDataParallel(
+                _Evaluated(trained), broadcast_buffers=False, gradient_as_bucket_view=True
+            )
+
+    def __call__(self, part: Part) -> Tensor:
+        """See `Gradients`."""
+        losses = []
+        for index in self.mine:
+            with nullcontext() if index == self.mine[-1] else self.module.no_sync():
+                losses.append(_backward(self.module(part, index), times=self.processes.count))
+        return _summed(losses)
+
+
+class Sharded:
+    """Each process keeps the gradients of the weights that it keeps.
+
+    Args:
+        modules: sharded by `sharding.shard`, and trained.
+        microbatches: of a step, on all processes together.
+    """
+
+    def __init__(self, modules: Sequence[nn.Module], microbatches: int) -> None:
+        self.modules, self.processes = modules, current()
+        self.mine = _share(microbatches, self.processes)
+
+    def __call__(self, part: Part) -> Tensor:
+        """See `Gradients`."""
+        losses = []
+        for index in self.mine:
+            for module in self.modules:
+                module.set_requires_gradient_sync(index == self.mine[-1])  # type: ignore[operator]
+            losses.append(_backward(part(index), times=self.processes.count))
+        return _summed(losses)
+
+
+def check_shares(params: TrainParams, processes: Processes) -> int:
+    """The microbatches of a step, which the processes can share evenly.
+
+    Raises:
+        UserError: they can't.
+    """
+    microbatches = params.batch_size // params.microbatch
+    if microbatches % processes.count:
+        raise UserError(
+            f"{processes.count} processes were started, but train.batch_size {params.batch_size} and train.microbatch "
+            f"{params.microbatch} make {microbatches} microbatches a step, which so many can't share evenly"
+        )
+    return microbatches
+
+
+class _Evaluated(nn.Module):
+    """Torch's data parallelism listens to the forward pass of a module; this one's is whatever it is given."""
+
+    def __init__(self, trained: nn.Module) -> None:
+        super().__init__()
+        self.trained = trained
+
+    def forward(self, part: Part, index: int) -> Tensor:
+        return part(index)
+
+
+def _share(microbatches: int, processes: Processes) -> range:
+    share = microbatches // processes.count
+    return range(processes.rank * share, (processes.rank + 1) * share)
+
+
+def _backward(loss: Tensor, times: int = 1) -> Tensor:
+    """Torch's own ways take the mean of the gradients over so many processes."""
+    scaled = loss * times if times > 1 else loss
+    scaled.backward()  # type: ignore[no-untyped-call]
+    return loss.detach()
+
+
+def _summed(losses: Sequence[Tensor]) -> Tensor:
+    """Over this process's microbatches, and over the processes."""
+    total = torch.stack(list(losses)).sum()
+    sent = total.to(wire(total.device))
+    dist.all_reduce(sent)
+    return sent.to(total.device)

@@ -1,0 +1,140 @@
+"""A training state on several processes: the same on all of them, or spread over them (FSDP2).
+
+Spread, each process keeps its share of every tensor: weights, averages, gradients and moments. A block's weights are
+put together when it computes, and let go after. Files hold whole tensors, so that they are read by any number.
+"""
+
+import copy
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import nn
+from torch.distributed import HashStore  # type: ignore[attr-defined]
+
+from rediffuse.errors import UserError
+from rediffuse.model import Description
+from rediffuse.params import TrainParams
+from rediffuse.processes import Processes, wire
+from rediffuse.training.ema import Averages
+from rediffuse.training.tensors import module_tensors, restore, tensors_of
+from rediffuse.training.trainer import TrainingState, new_optimizer
+
+Record = dict[str, Any]
+
+
+def share(state: TrainingState, record: Record | None, processes: Processes) -> Record | None:
+    """Give every process the state of process 0, which may have read it from a checkpoint, and its record."""
+    if processes.count == 1:
+        return record
+    held = tensors_of(state) if processes.first else {}
+    listed = {name: (tensor.shape, tensor.dtype) for name, tensor in held.items()}
+    listed, record, state.step = processes.broadcast((listed, record, state.step))
+    device = wire(next(state.denoiser.parameters()).device)
+    received = {}
+    for name, (shape, dtype) in listed.items():
+        sent = held[name].detach().to(device) if processes.first else torch.empty(shape, dtype=dtype, device=device)
+        dist.broadcast(sent.contiguous() if processes.first else sent, src=0)
+        received[name] = sent
+    if not processes.first:
+        restore(state, received)
+    return record
+
+
+@contextmanager
+def spread(state: TrainingState, params: TrainParams, device: torch.device) -> Iterator[list[nn.Module]]:
+    """Spread the state over the processes for the block; afterwards its averages are whole again, on the CPU.
+
+    Args:
+        state: the same on all processes; changed in place.
+        params: the section `train`.
+        device: of the training.
+
+    Yields:
+        the modules that train.
+
+    Raises:
+        UserError: the processes share a GPU, which FSDP2 can't.
+    """
+    # torch's functions want a group, also of one process.
+    alone = not dist.is_initialized()
+    if not alone and wire(device) != device:
+        raise UserError(
+            "params.yaml: train.shard is true, but the processes share a GPU, which has no more room for being shared; "
+            "start one process for each GPU"
+        )
+    if alone:
+        backend = "nccl" if device.type == "cuda" else "gloo"
+        dist.init_process_group(backend, store=HashStore(), rank=0, world_size=1)
+    try:
+        # On the CPU, where there is more room.
+        kept = [copy.deepcopy(average.denoiser).cpu() for average in state.averages.members]
+        yield _spread(state, params, device)
+        for average, denoiser in zip(state.averages.members, kept, strict=True):
+            denoiser.load_state_dict(module_tensors(average.denoiser))
+        members = zip(state.averages.members, kept, strict=True)
+        state.averages = Averages(tuple(replace(average, denoiser=denoiser) for average, denoiser in members))
+    finally:
+        if alone:
+            dist.destroy_process_group()
+
+
+def _spread(state: TrainingState, params: TrainParams, device: torch.device) -> list[nn.Module]:
+    # Importing them takes a second, and few trainings need them.
+    from torch.distributed.device_mesh import init_device_mesh
+    from torch.distributed.fsdp import fully_shard, register_fsdp_forward_method
+    from torch.distributed.tensor import DTensor, distribute_tensor
+
+    mesh = init_device_mesh(device.type, (dist.get_world_size(),))
+    moments = {name: state.optimizer.state.get(weights) for name, weights in state.trained.named_parameters()}
+
+    def shard(module: nn.Module) -> nn.Module:
+        fully_shard(module, mesh=mesh)
+        return module
+
+    def shard_blocks(network: nn.Module) -> list[nn.Module]:
+        blocks = [block for held in network.children() if isinstance(held, nn.ModuleList) for block in held]
+        return [shard(module) for module in [*blocks, network]]
+
+    trained = shard_blocks(state.denoiser.network)
+    for average in state.averages.members:
+        shard_blocks(average.denoiser.network)
+    if state.uncertainty is not None:
+        trained.append(shard(state.uncertainty))
+        register_fsdp_forward_method(state.uncertainty, "balance")
+
+    state.optimizer = new_optimizer(state.trained, params)
+    for name, weights in state.trained.named_parameters():
+        assert isinstance(weights, DTensor)
+        if held := moments[name]:
+            state.optimizer.state[weights] = {
+                # Each takes its own share of what all have.
+                key: value if key == "step" else distribute_tensor(value, mesh, weights.placements, src_data_rank=None)
+                for key, value in held.items()
+            }
+    return trained
+
+
+class Follower:
+    """The writer of a process that is not the first: takes part where all are needed, and writes nothing.
+
+    Args:
+        spread: the state is.
+    """
+
+    def __init__(self, *, spread: bool) -> None:
+        self.spread = spread
+
+    def save(self, state: TrainingState, record: Mapping[str, Any]) -> None:  # noqa: ARG002
+        """See `checkpoint_writer.CheckpointWriter`."""
+        if self.spread:
+            tensors_of(state)
+
+    def take_snapshot(self, state: TrainingState, description: Description) -> None:  # noqa: ARG002
+        """See `checkpoint_writer.CheckpointWriter`."""
+        if self.spread:
+            for average in state.averages.members:
+                module_tensors(average.denoiser.network)
