@@ -3,7 +3,7 @@ BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export MLFLOW_DISABLE_TELEMETRY := true
 
-.PHONY: all help setup test test-slow lint format scores compare verify sync ui states clear-states lock
+.PHONY: all help setup test test-slow faults lint format scores compare verify sync ui states clear-states lock
 .DEFAULT_GOAL := all
 
 all: setup  ## set up and run the pipeline: data, model, samples, scores
@@ -20,6 +20,10 @@ test: lint  ## set up, then lint, types, import contracts and the tests (under 8
 
 test-slow: $(BIN)/.test  ## the long proofs
 	pytest -m slow
+
+faults: $(BIN)/.test  ## every proof of docs/reproducibility.md: kills, processes, disks, mutants (half an hour)
+	pytest tests/faults tests/pipeline/test_kill.py tests/pipeline/test_processes.py tests/pipeline/test_verify.py
+	python tests/faults/mutants.py
 
 lint: $(BIN)/.test  ## ruff, mypy and the direction of imports
 	ruff check .
