@@ -7,7 +7,7 @@ from rediffuse import files
 from rediffuse.data import cleaning
 from rediffuse.data.engines import open_engine
 from rediffuse.params import Params
-from rediffuse.source import source_digest
+from rediffuse.provenance.source import source_digest
 from rediffuse.stage import run_stage
 from rediffuse.workspace import Workspace
 

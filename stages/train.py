@@ -17,10 +17,10 @@ from rediffuse.model import build_model, describe, save_model
 from rediffuse.params import Params
 from rediffuse.pictures import class_grid
 from rediffuse.processes import current
+from rediffuse.provenance.source import source_digest
 from rediffuse.randomness import seeded_global
 from rediffuse.sampling import Sampling, class_mix, preview_params
 from rediffuse.snapshots import check_length, planned, publish, reconstruct
-from rediffuse.source import source_digest
 from rediffuse.stage import run_stage
 from rediffuse.tables import rounded, write_table
 from rediffuse.tracking import Run, Untracked

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from rediffuse.ancestry import is_dvc
 from rediffuse.errors import LeavingError
 from rediffuse.leaving import deferred, watched
+from rediffuse.leaving.ancestry import is_dvc
 
 SOURCE = Path(__file__).resolve().parents[1] / "src"
 

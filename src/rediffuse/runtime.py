@@ -5,9 +5,9 @@ import re
 from pathlib import Path
 
 from rediffuse import gpus
-from rediffuse.environment import note
 from rediffuse.errors import UserError
 from rediffuse.params import RuntimeParams
+from rediffuse.provenance.environment import note
 
 # cuBLAS keeps its results only with a fixed workspace, and reads this when it starts.
 os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
@@ -69,7 +69,7 @@ def start(runtime: RuntimeParams) -> torch.device:
 def environment(device: torch.device) -> dict[str, str]:
     """What beside data, parameters and code decides the last bits of a result on `device`.
 
-    A training goes on from a state only where these are the same; `rediffuse.environment` knows more, to explain what
+    A training goes on from a state only where these are the same; `provenance.environment` knows more, to explain what
     differs after all.
     """
     facts = {

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from rediffuse.errors import LeavingError, TryAgainError, UserError
-from rediffuse.inputs import check_inputs
 from rediffuse.leaving import stay, watched
-from rediffuse.made import write_record
 from rediffuse.params import Params, RuntimeParams, load_params
+from rediffuse.provenance.inputs import check_inputs
+from rediffuse.provenance.made import write_record
 from rediffuse.tracking import Untracked, open_run
 from rediffuse.workspace import Workspace
 

@@ -14,7 +14,7 @@ import pytest
 
 from rediffuse import yaml12
 from rediffuse.errors import UserError
-from rediffuse.inputs import check_inputs
+from rediffuse.provenance.inputs import check_inputs
 from tests.repository import CHECKOUT, Repository, edit
 
 STAGES = """

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from rediffuse import files, yaml12
-from rediffuse.digests import out_md5
-from rediffuse.made import record_path
+from rediffuse.provenance.digests import out_md5
+from rediffuse.provenance.made import record_path
 from rediffuse.verify.__main__ import main
 from rediffuse.verify.sides import in_order, of_clone
 from tests.pipeline.test_repro import runs

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rediffuse import files
-from rediffuse.digests import file_md5
-from rediffuse.environment import environment_tags
+from rediffuse.provenance.digests import file_md5
+from rediffuse.provenance.environment import environment_tags
+from rediffuse.provenance.pipeline import locked_outs, stage_files, upstream
 from rediffuse.tracking import LAST_STAGE
 from rediffuse.tracking.names import summary_names
-from rediffuse.tracking.pipeline import locked_outs, stage_files, upstream
 from rediffuse.tracking.records import Data, Summaries, Tags, Weights
 from rediffuse.workspace import Workspace
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from rediffuse.environment import differences
+from rediffuse.provenance.environment import differences
 
 _DIGITS = 12
 _NAMED = 5

@@ -7,10 +7,10 @@ import sys
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
-from rediffuse.digests import out_md5
 from rediffuse.errors import UserError
 from rediffuse.files import read_json
-from rediffuse.tracking.pipeline import stage_files
+from rediffuse.provenance.digests import out_md5
+from rediffuse.provenance.pipeline import stage_files
 from rediffuse.verify.comparison import Making
 from rediffuse.verify.sides import in_order
 from rediffuse.workspace import Workspace

@@ -8,13 +8,13 @@ from typing import Any
 from urllib.parse import unquote
 
 from rediffuse import yaml12
-from rediffuse.environment import TAG_PREFIX
 from rediffuse.errors import UserError
-from rediffuse.made import read_environment
 from rediffuse.params import flatten, load_params
+from rediffuse.provenance.environment import TAG_PREFIX
+from rediffuse.provenance.made import read_environment
+from rediffuse.provenance.pipeline import StageFiles, stage_files
 from rediffuse.tracking.key import content_key
 from rediffuse.tracking.names import safe_name
-from rediffuse.tracking.pipeline import StageFiles, stage_files
 from rediffuse.verify.comparison import Making
 from rediffuse.workspace import Workspace
 

@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 
-from rediffuse import environment, files, made
-from rediffuse.digests import file_md5, out_md5
+from rediffuse import files
+from rediffuse.provenance import environment, made
+from rediffuse.provenance.digests import file_md5, out_md5
 from rediffuse.workspace import Workspace
 
 DAG = "stages:\n  train:\n    cmd: none\n    outs: [model, snapshots]\n    metrics: [{train.json: {cache: false}}]\n"

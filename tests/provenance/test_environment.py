@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 import torch
 
-from rediffuse import environment, runtime
-from rediffuse.environment import differences, environment_tags, note
+from rediffuse import runtime
 from rediffuse.params import load_params
+from rediffuse.provenance import environment
+from rediffuse.provenance.environment import differences, environment_tags, note
 
-CHECKOUT = Path(__file__).resolve().parents[1]
+CHECKOUT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(autouse=True)
@@ -39,7 +40,7 @@ def test_a_checkout_without_a_lock_file_has_no_package_lock(tmp_path: Path):
 
 
 def test_the_instruction_set_is_the_one_numpy_may_use():
-    program = "import numpy; from rediffuse.environment import _simd; print(_simd())"
+    program = "import numpy; from rediffuse.provenance.environment import _simd; print(_simd())"
     found = [
         subprocess.run(
             [sys.executable, "-c", program],

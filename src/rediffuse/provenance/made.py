@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from rediffuse import files
-from rediffuse.digests import out_md5
-from rediffuse.environment import environment
-from rediffuse.tracking.pipeline import stage_files
+from rediffuse.provenance.digests import out_md5
+from rediffuse.provenance.environment import environment
+from rediffuse.provenance.pipeline import stage_files
 from rediffuse.workspace import Workspace
 
 

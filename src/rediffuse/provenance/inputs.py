@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rediffuse.digests import file_md5, folder_md5s, out_md5
 from rediffuse.errors import UserError
-from rediffuse.tracking.pipeline import locked_outs, stage_files
+from rediffuse.provenance.digests import file_md5, folder_md5s, out_md5
+from rediffuse.provenance.pipeline import locked_outs, stage_files
 from rediffuse.workspace import Workspace
 
 

@@ -1,6 +1,6 @@
 from collections.abc import Callable
 
-from rediffuse.tracking.pipeline import locked_outs, stage_files, upstream
+from rediffuse.provenance.pipeline import locked_outs, stage_files, upstream
 from rediffuse.workspace import Workspace
 
 

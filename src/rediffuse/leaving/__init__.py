@@ -22,8 +22,8 @@ from functools import cache
 from types import FrameType
 from typing import Any
 
-from rediffuse.ancestry import Process, dvc_above, lives
 from rediffuse.errors import LeavingError
+from rediffuse.leaving.ancestry import Process, dvc_above, lives
 
 GRACE = 8.0
 """Seconds from the first request to the end of the process."""
