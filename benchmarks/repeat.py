@@ -1,4 +1,4 @@
-"""Do trainings repeat on this device? Train twice, train once with a kill in the middle, and compare the bytes.
+"""Do trainings repeat on this device? Train twice, once with a kill in the middle, once on two processes; compare.
 
     python -m benchmarks.repeat --device cuda --network unet --out benchmarks/results/repeat.json
 
@@ -11,6 +11,7 @@ import argparse
 import contextlib
 import hashlib
 import json
+import os
 import sys
 import tempfile
 import time
@@ -22,8 +23,10 @@ import torch
 
 from rediffuse import files, runtime
 from rediffuse.data.dataset import Examples
+from rediffuse.joining import joined
 from rediffuse.model import Model, build_model, describe
 from rediffuse.params import Params, load_params
+from rediffuse.processes import current
 from rediffuse.randomness import seeded_global
 from rediffuse.tracking import Untracked
 from rediffuse.training.checkpoint import CheckpointFolder
@@ -38,15 +41,15 @@ class _KilledError(Exception):
 
 
 class _Killer(Untracked):
-    """Dies when the first curves are logged, right after the first checkpoint."""
+    """Dies when the speed is logged, right after the first checkpoint was handed to its writer."""
 
-    def log_curve(self, rows: Any) -> None:  # noqa: ARG002
+    def log_timing(self, step: int, values: Any) -> None:  # noqa: ARG002
         raise _KilledError
 
 
 def setting(params: Params, network: str, steps: int, batch: int) -> Params:
     """The default parameters, cut to this benchmark."""
-    train = {"steps": steps, "batch_size": batch, "microbatch": batch, "ema_start": 10, "validate_every": steps}
+    train = {"steps": steps, "batch_size": batch, "microbatch": batch // 2, "ema_start": 10, "validate_every": steps}
     return params.model_copy(
         update={
             "model": params.model.model_copy(update={"name": network}),
@@ -85,7 +88,7 @@ def new_model(params: Params, examples: Examples, device: torch.device) -> Model
 def trained(params: Params, examples: Examples, device: torch.device, folder: Path, log: Untracked) -> TrainingState:
     """The state after the last step, from a checkpoint in `folder` where there is one."""
     checkpoints = CheckpointFolder(folder)
-    with checkpoints.locked():
+    with checkpoints.locked() if current().first else contextlib.nullcontext():
         state, _ = fit(
             new_model(params, examples, device),
             examples,
@@ -128,6 +131,7 @@ def main() -> None:
     parser.add_argument("--channels", type=int, default=3)
     parser.add_argument("--steps", type=int, default=60)
     parser.add_argument("--batch", type=int, default=128)
+    parser.add_argument("--quick", action="store_true", help="leave out what determinism costs")
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
 
@@ -135,30 +139,47 @@ def main() -> None:
     params = setting(loaded, options.network, options.steps, options.batch)
     device = runtime.start(params.runtime.model_copy(update={"device": options.device}))
     examples = data(4096, options.size, options.channels)
+    result: dict[str, Any] = {}
+    # The second process, which `joined` starts, is needed for the last comparison alone.
+    if "RANK" not in os.environ:
+        result = alone(params, examples, device)
+    with joined("benchmarks.repeat", params.runtime.model_copy(update={"processes": 2})) as processes:
+        with tempfile.TemporaryDirectory() as folder:
+            together = digest(trained(params, examples, device, Path(folder), Untracked()))
+        if not processes.first:
+            return
+    result |= {"two_processes": together, "same": {*result.values(), together} == {together}}
+    result |= described(params, device, options)
+    if not options.quick:
+        free, fixed = (seconds_a_step(params, examples, device, each) for each in (False, True))
+        result["milliseconds_a_step"] = {"deterministic": round(1e3 * fixed, 2), "free": round(1e3 * free, 2)}
+    sys.stdout.write(json.dumps(result, indent=2) + "\n")
+    if options.out:
+        files.write_json(options.out, result)
+
+
+def alone(params: Params, examples: Examples, device: torch.device) -> dict[str, str]:
+    """The digests of three trainings on this process: one, another, and one that is killed and goes on."""
     with tempfile.TemporaryDirectory() as folder:
         first = digest(trained(params, examples, device, Path(folder) / "first", Untracked()))
         again = digest(trained(params, examples, device, Path(folder) / "again", Untracked()))
         with contextlib.suppress(_KilledError):
             trained(params, examples, device, Path(folder) / "killed", _Killer())
         resumed = digest(trained(params, examples, device, Path(folder) / "killed", Untracked()))
-    free, fixed = (seconds_a_step(params, examples, device, each) for each in (False, True))
-    runtime.start(params.runtime.model_copy(update={"device": options.device}))
-    result = {
+    return {"first": first, "again": again, "killed_and_resumed": resumed}
+
+
+def described(params: Params, device: torch.device, options: argparse.Namespace) -> dict[str, Any]:
+    """What was trained, and where."""
+    return {
         "steps": options.steps,
         "batch": options.batch,
+        "microbatch": params.train.microbatch,
         "network": {"name": params.model.name, **params.model.settings.model_dump(mode="json")},
         "images": [options.channels, options.size, options.size],
         "environment": runtime.environment(device),
         "precision": "bf16" if device.type == "cuda" else "fp32",
-        "first": first,
-        "again": again,
-        "killed_and_resumed": resumed,
-        "same": first == again == resumed,
-        "milliseconds_a_step": {"deterministic": round(1e3 * fixed, 2), "free": round(1e3 * free, 2)},
     }
-    sys.stdout.write(json.dumps(result, indent=2) + "\n")
-    if options.out:
-        files.write_json(options.out, result)
 
 
 if __name__ == "__main__":
