@@ -7,12 +7,11 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
-from rediffuse import yaml12
 from rediffuse.errors import UserError
 from rediffuse.params import flatten, load_params
 from rediffuse.provenance.environment import TAG_PREFIX
 from rediffuse.provenance.made import read_environment
-from rediffuse.provenance.pipeline import StageFiles, stage_files
+from rediffuse.provenance.pipeline import StageFiles, locked_stages, stage_files
 from rediffuse.tracking.key import content_key
 from rediffuse.tracking.names import safe_name
 from rediffuse.verify.comparison import Making
@@ -34,8 +33,7 @@ def of_clone(workspace: Workspace) -> dict[str, Making]:
         raise UserError(f"{workspace.root} is no clone: it has no dvc.yaml")
     if not workspace.lock.is_file():
         raise UserError(f"{workspace.root} has no dvc.lock; run dvc repro there")
-    stages: dict[str, Any] = yaml12.load(workspace.lock).get("stages") or {}
-    return {name: _of_lock(workspace, name, entry) for name, entry in stages.items()}
+    return {name: _of_lock(workspace, name, entry) for name, entry in locked_stages(workspace).items()}
 
 
 def of_run(
