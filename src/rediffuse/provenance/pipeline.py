@@ -1,5 +1,6 @@
 """What dvc.yaml and dvc.lock say about the stages: who feeds whom, and the MD5 of what each wrote."""
 
+import re
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -8,7 +9,10 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from rediffuse.errors import UserError
+from rediffuse.params import flatten
 from rediffuse.workspace import Workspace
+
+_NAME = re.compile(r"\$\{\s*([^}\s]+)\s*\}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,13 +28,23 @@ class StageFiles:
 
 
 def stage_files(workspace: Workspace) -> dict[str, StageFiles]:
-    """Each stage of dvc.yaml; empty where there is no dvc.yaml."""
+    """Each stage of dvc.yaml, with what params.yaml says for `${name}`; empty where there is no dvc.yaml."""
+    stages = _stages_in(workspace.pipeline)
+    listed = {
+        name: {field: _paths(stage, field) for field in ("deps", "outs", "metrics", "plots")}
+        for name, stage in stages.items()
+    }
+    named = any("${" in path for fields in listed.values() for paths in fields.values() for path in paths)
+    values = flatten(load_dvc_file(workspace.params)) if named and workspace.params.exists() else {}
+
+    def filled(*paths: str) -> tuple[PurePosixPath, ...]:
+        return tuple(PurePosixPath(_NAME.sub(lambda name: str(values.get(name[1], name[0])), path)) for path in paths)
+
     return {
         name: StageFiles(
-            deps=_paths(stage, "deps"),
-            outs=(*_paths(stage, "outs"), *_paths(stage, "metrics"), *_paths(stage, "plots")),
+            deps=filled(*fields["deps"]), outs=filled(*fields["outs"], *fields["metrics"], *fields["plots"])
         )
-        for name, stage in _stages_in(workspace.pipeline).items()
+        for name, fields in listed.items()
     }
 
 
@@ -92,7 +106,7 @@ def _stages_in(path: Path) -> dict[str, Any]:
     )
 
 
-def _paths(stage: dict[str, Any], field: str) -> tuple[PurePosixPath, ...]:
+def _paths(stage: dict[str, Any], field: str) -> list[str]:
     """The paths of one field; an entry is a path, or a mapping of one path to its settings."""
     entries = stage.get(field) or []
-    return tuple(PurePosixPath(entry if isinstance(entry, str) else next(iter(entry))) for entry in entries)
+    return [str(entry if isinstance(entry, str) else next(iter(entry))) for entry in entries]
