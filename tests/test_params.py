@@ -183,6 +183,25 @@ def test_what_cannot_work_is_refused_by_its_key(tmp_path: Path, changes: dict[st
         ("Train", "train"),
         ("trian.lr", "train"),
         ("sed", "seed"),
+        ("sample.n", "sample.count"),
+        ("runtime.gpu", "runtime.device"),
+        ("train.gpu", "runtime.device"),
+        ("sample.cfg", "sample.guidance"),
+        ("sample.guidance_scale", "sample.guidance"),
+        ("model.unet.channels", "model.unet.width"),
+        ("model.dim", "model.unet.width or model.article_unet.width"),
+        ("train.learning_rate", "train.lr"),
+        ("learning_rate", "reference.lr or train.lr"),
+        ("train.batch", "train.batch_size"),
+        ("train.epochs", "train.steps"),
+        ("train.ema_rate", "train.ema_decay"),
+        ("runtime.num_workers", "runtime.workers or runtime.loaders"),
+        ("train.grad_clipping", "train.grad_clip"),
+        ("train.lr_schedule", "train.schedule"),
+        ("train.warmup", "train.warmup_share"),
+        ("runtime.log_every", "train.log_every"),
+        ("sample.threads", "runtime.threads"),
+        ("model.width", "model.unet.width or model.article_unet.width"),
     ],
 )
 def test_a_mistyped_key_brings_the_one_that_was_meant(tmp_path: Path, typed: str, meant: str):
@@ -198,6 +217,24 @@ def test_a_mistyped_key_brings_the_one_that_was_meant(tmp_path: Path, typed: str
 
 def test_nothing_is_suggested_where_nothing_is_like_it():
     assert [suggestions(key) for key in ("zzzz", "train.zzzz", "x" * 80)] == [[], [], []]
+
+
+def test_no_section_is_suggested_for_what_was_typed_below_it():
+    typed = [f"{section}.{name}" for section in known_keys() for name in ("n", "x", "gpu", "zzzz", "steps_")]
+    assert [key for key in typed for other in suggestions(key) if key.startswith(f"{other}.")] == []
+
+
+@pytest.mark.parametrize(("sizes", "taken"), [([], True), ([4], False)])
+def test_the_width_of_a_head_counts_only_where_there_is_attention(tmp_path: Path, sizes: list[int], taken: bool):
+    from rediffuse.networks import build_network
+
+    changes = {"model__unet__width": 24, "model__unet__attention_sizes": sizes, "model__unet__head_channels": 16}
+    if taken:
+        settings = load(tmp_path, **changes).model.unet.model_dump()
+        assert build_network("unet", shape=(1, 8, 8), classes=0, settings=settings) is not None
+    else:
+        with pytest.raises(UserError, match=r"24, not a multiple of model.unet.head_channels \(16\)"):
+            load(tmp_path, **changes)
 
 
 @pytest.mark.parametrize("name", ["unet", "article_unet"])

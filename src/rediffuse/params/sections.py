@@ -53,9 +53,12 @@ class UnetParams(Section):
 
     @model_validator(mode="after")
     def _divisible(self) -> Self:
+        divisors = {"groups": self.groups}
+        if self.attention_sizes:
+            divisors["head_channels"] = self.head_channels
         for multiplier in self.multipliers:
             channels = self.width * multiplier
-            for key, divisor in (("groups", self.groups), ("head_channels", self.head_channels)):
+            for key, divisor in divisors.items():
                 if channels % divisor:
                     raise ValueError(
                         f"model.unet.width × multiplier is {self.width} × {multiplier} = {channels}, "
