@@ -148,6 +148,24 @@ def test_what_cannot_work_is_refused_by_its_key(tmp_path: Path, changes: dict[st
 
 
 @pytest.mark.parametrize(
+    "changes",
+    [
+        {"sample__batch_size": 1},
+        {"sample__batch_size": 1000, "sample__count": 50_000},
+        {"runtime__workers": 384, "runtime__loaders": 512, "runtime__threads": 128},
+        {"train__ema_decay": 0.9999, "train__steps": 10_000_000, "train__lr": 1, "train__weight_decay": 0.0},
+        {"train__batch_size": 4096, "train__microbatch": 1, "runtime__processes": 1024},
+        {"diffusion__ve__sigma_max": 1348.0, "diffusion__ddpm__beta_end": 0.012, "diffusion__cosine__steps": 4000},
+        {"sample__churn": 80, "sample__churn_levels": [0, 1e9], "sample__churn_noise": 1.007, "sample__steps": 256},
+        {"model__unet__multipliers": [1, 1, 2, 2, 4, 4], "model__unet__width": 256, "model__unet__head_channels": 64},
+        {"prepare__shard_rows": 100_000, "clean__size": 1024, "clean__decode__max_pixels": 178_956_970},
+    ],
+)
+def test_numbers_that_people_use_are_taken(tmp_path: Path, changes: dict[str, object]):
+    load(tmp_path, **changes)
+
+
+@pytest.mark.parametrize(
     ("typed", "meant"),
     [
         ("train.lrr", "train.lr"),

@@ -141,11 +141,11 @@ class TrainParams(Section):
 class RuntimeParams(Section):
     device: Literal["auto", "cpu", "cuda"]
     threads: Annotated[int, Field(ge=1, le=1024)]
-    workers: Annotated[int, Field(ge=1, le=256)]
+    workers: Annotated[int, Field(ge=1, le=1024)]
     engine: Literal["local", "ray"]
     processes: Annotated[int, Field(ge=1, le=4096)]
     reduction: Literal["exact", "fast"]
-    loaders: Annotated[int, Field(ge=0, le=256)]
+    loaders: Annotated[int, Field(ge=0, le=1024)]
     tracking: bool
     progress: bool
     checkpoint_every: Count
