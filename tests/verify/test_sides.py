@@ -11,7 +11,7 @@ import pytest
 from rediffuse import files
 from rediffuse.errors import UserError
 from rediffuse.params import flatten, load_params
-from rediffuse.provenance.digests import file_md5
+from rediffuse.provenance.digests import file_md5, listing_md5
 from rediffuse.provenance.made import record_path
 from rediffuse.tracking.key import content_key
 from rediffuse.tracking.names import safe_name
@@ -28,7 +28,7 @@ stages:
     params: {{params.yaml: {{seed: 0, evaluate.neighbours: 3}}}}
     outs: [{{path: data/reference, md5: aaaa.dir}}]
   train:
-    deps: [{{path: stages/train.py, md5: {code}}}]
+    deps: [{{path: src/training, md5: {code}}}]
     params: {{params.yaml: {{train.lr: {lr}, train.grad_clip: 1}}}}
     outs: [{{path: models/denoiser.safetensors, md5: bbbb}}]
   sample:
@@ -46,8 +46,10 @@ def clone(tmp_path: Path) -> Workspace:
     workspace = Workspace.at(tmp_path)
     for name in ("params.yaml", "dvc.yaml"):
         shutil.copyfile(CHECKOUT / name, tmp_path / name)
-    (tmp_path / "stages").mkdir()
-    (tmp_path / "stages" / "train.py").write_text("lr\n")
+    # Beside the code lies what Python keeps of it, which DVC does not look at.
+    (tmp_path / "src" / "training" / "__pycache__").mkdir(parents=True)
+    (tmp_path / "src" / "training" / "fit.py").write_text("lr\n")
+    (tmp_path / "src" / "training" / "__pycache__" / "fit.pyc").write_text("lr\n")
     write_lock(workspace, lr=0.002)
     for stage, making in sides.of_clone(workspace).items():
         machine = {"gpu": "H100"} if stage == "train" else {"cpu": "laptop"}
@@ -56,7 +58,8 @@ def clone(tmp_path: Path) -> Workspace:
 
 
 def write_lock(workspace: Workspace, lr: float) -> None:
-    workspace.lock.write_text(LOCK.format(lr=lr, code=file_md5(workspace.root / "stages" / "train.py")))
+    code = listing_md5({"fit.py": file_md5(workspace.root / "src" / "training" / "fit.py")})
+    workspace.lock.write_text(LOCK.format(lr=lr, code=code))
 
 
 @pytest.fixture
@@ -122,7 +125,7 @@ def test_the_code_of_the_whole_project_comes_after_the_environment(
 
 
 def test_code_that_was_edited_since_is_not_compared(clone: Workspace, verdict: Callable[..., tuple[str, ...]]):
-    edited = verdict("train", first=lambda: (clone.root / "stages" / "train.py").write_text("# lr\n"))
+    edited = verdict("train", first=lambda: (clone.root / "src" / "training" / "fit.py").write_text("# lr\n"))
     assert edited == ("its parameters are the same", UNKNOWN)
 
 
