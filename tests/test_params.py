@@ -148,6 +148,24 @@ def test_what_cannot_work_is_refused_by_its_key(tmp_path: Path, changes: dict[st
 
 
 @pytest.mark.parametrize(
+    "changes",
+    [
+        {"sample__batch_size": 1},
+        {"sample__batch_size": 1000, "sample__count": 50_000},
+        {"runtime__workers": 384, "runtime__loaders": 512, "runtime__threads": 128},
+        {"train__ema_decay": 0.9999, "train__steps": 10_000_000, "train__lr": 1, "train__weight_decay": 0.0},
+        {"train__batch_size": 4096, "train__microbatch": 1, "runtime__processes": 1024},
+        {"diffusion__ve__sigma_max": 1348.0, "diffusion__ddpm__beta_end": 0.012, "diffusion__cosine__steps": 4000},
+        {"sample__churn": 80, "sample__churn_levels": [0, 1e9], "sample__churn_noise": 1.007, "sample__steps": 256},
+        {"model__unet__multipliers": [1, 1, 2, 2, 4, 4], "model__unet__width": 256, "model__unet__head_channels": 64},
+        {"prepare__shard_rows": 100_000, "clean__size": 1024, "clean__decode__max_pixels": 178_956_970},
+    ],
+)
+def test_numbers_that_people_use_are_taken(tmp_path: Path, changes: dict[str, object]):
+    load(tmp_path, **changes)
+
+
+@pytest.mark.parametrize(
     ("typed", "meant"),
     [
         ("train.lrr", "train.lr"),
@@ -183,6 +201,25 @@ def test_what_cannot_work_is_refused_by_its_key(tmp_path: Path, changes: dict[st
         ("Train", "train"),
         ("trian.lr", "train"),
         ("sed", "seed"),
+        ("sample.n", "sample.count"),
+        ("runtime.gpu", "runtime.device"),
+        ("train.gpu", "runtime.device"),
+        ("sample.cfg", "sample.guidance"),
+        ("sample.guidance_scale", "sample.guidance"),
+        ("model.unet.channels", "model.unet.width"),
+        ("model.dim", "model.unet.width or model.article_unet.width"),
+        ("train.learning_rate", "train.lr"),
+        ("learning_rate", "reference.lr or train.lr"),
+        ("train.batch", "train.batch_size"),
+        ("train.epochs", "train.steps"),
+        ("train.ema_rate", "train.ema_decay"),
+        ("runtime.num_workers", "runtime.workers or runtime.loaders"),
+        ("train.grad_clipping", "train.grad_clip"),
+        ("train.lr_schedule", "train.schedule"),
+        ("train.warmup", "train.warmup_share"),
+        ("runtime.log_every", "train.log_every"),
+        ("sample.threads", "runtime.threads"),
+        ("model.width", "model.unet.width or model.article_unet.width"),
     ],
 )
 def test_a_mistyped_key_brings_the_one_that_was_meant(tmp_path: Path, typed: str, meant: str):
@@ -198,6 +235,24 @@ def test_a_mistyped_key_brings_the_one_that_was_meant(tmp_path: Path, typed: str
 
 def test_nothing_is_suggested_where_nothing_is_like_it():
     assert [suggestions(key) for key in ("zzzz", "train.zzzz", "x" * 80)] == [[], [], []]
+
+
+def test_no_section_is_suggested_for_what_was_typed_below_it():
+    typed = [f"{section}.{name}" for section in known_keys() for name in ("n", "x", "gpu", "zzzz", "steps_")]
+    assert [key for key in typed for other in suggestions(key) if key.startswith(f"{other}.")] == []
+
+
+@pytest.mark.parametrize(("sizes", "taken"), [([], True), ([4], False)])
+def test_the_width_of_a_head_counts_only_where_there_is_attention(tmp_path: Path, sizes: list[int], taken: bool):
+    from rediffuse.networks import build_network
+
+    changes = {"model__unet__width": 24, "model__unet__attention_sizes": sizes, "model__unet__head_channels": 16}
+    if taken:
+        settings = load(tmp_path, **changes).model.unet.model_dump()
+        assert build_network("unet", shape=(1, 8, 8), classes=0, settings=settings) is not None
+    else:
+        with pytest.raises(UserError, match=r"24, not a multiple of model.unet.head_channels \(16\)"):
+            load(tmp_path, **changes)
 
 
 @pytest.mark.parametrize("name", ["unet", "article_unet"])

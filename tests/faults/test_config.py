@@ -204,6 +204,7 @@ def sound(params: Params) -> None:
     assert train.batch_size % train.microbatch == 0
     assert train.batch_size // train.microbatch % params.runtime.processes == 0
     assert not any(unet.width * factor % unet.groups for factor in unet.multipliers)
+    assert not (unet.attention_sizes and any(unet.width * factor % unet.head_channels for factor in unet.multipliers))
     assert params.clean.size is None or params.clean.size % params.model.settings.size_factor == 0
     assert sample.grid != "discrete" or sample.steps <= params.diffusion.whole_steps
     assert sample.count > params.evaluate.neighbours

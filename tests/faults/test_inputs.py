@@ -167,6 +167,31 @@ def test_bytes_that_change_where_dvc_does_not_look_are_found(
     check_inputs(small.workspace, "train")
 
 
+@pytest.mark.parametrize(("added", "dep"), [("data/raw", "${prepare.path}"), ("data", "data/raw/0")])
+def test_raw_data_under_dvc_add_is_read_as_well(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, added: str, dep: str):
+    repository = SmallRepository(tmp_path)
+    shutil.copyfile(CHECKOUT / "params.yaml", repository.workspace.params)
+    (tmp_path / "dvc.yaml").write_text(f"stages:\n  prepare: {{cmd: none, deps: ['{dep}'], outs: [prepared]}}\n")
+    raw = tmp_path / "data" / "raw" / "0"
+    raw.parent.mkdir(parents=True)
+    raw.write_text("pixels" * 100)
+    repository.run("dvc", "init", "-q", "--no-scm")
+    repository.run("dvc", "config", "cache.type", "hardlink")
+    repository.run("dvc", "add", "-q", added)
+    monkeypatch.setenv("DVC_STAGE", "prepare")
+    check_inputs(repository.workspace, "prepare")
+
+    raw = raw.resolve()
+    whole = raw.read_bytes()
+    flip(raw)
+    damaged = rf"^data/raw/0 is not what {added}.dvc lists: DVC's cache holds damaged bytes; delete them \(rm -f 'data/"
+    with pytest.raises(UserError, match=damaged):
+        check_inputs(repository.workspace, "prepare")
+    raw.unlink()
+    raw.write_bytes(whole + b"replaced")
+    check_inputs(repository.workspace, "prepare")
+
+
 def test_a_file_that_the_user_replaced_is_taken_by_a_single_stage(copied: SmallRepository):
     replaced = copied.path / "data" / "examples.npy"
     replaced.unlink()

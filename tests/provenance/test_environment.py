@@ -65,7 +65,7 @@ def test_what_the_device_adds_is_noted_when_torch_starts(tmp_path: Path):
     assert found["instructions"] == torch.backends.cpu.get_cpu_capability()
     assert runtime.environment(device).items() <= found.items()
     note({"processes": "4"})
-    assert environment_tags(tmp_path)["environment.processes"] == "4"
+    assert environment_tags(tmp_path, "train")["environment.train.processes"] == "4"
 
 
 def test_a_training_is_resumed_under_the_same_torch_numpy_device_threads_and_instructions_alone():

@@ -51,9 +51,12 @@ def test_outs_that_differ_have_records_of_their_own_and_equal_ones_the_newest(
     assert (record["stage"], record["outs"], record["commit"]) == ("train", first, None)
 
 
-def test_a_record_that_cannot_be_written_takes_no_result_away(workspace: Workspace, capsys: pytest.CaptureFixture[str]):
+@pytest.mark.parametrize("broken", ["home", "root/dvc.yaml"])
+def test_a_record_that_cannot_be_written_takes_no_result_away(
+    workspace: Workspace, capsys: pytest.CaptureFixture[str], broken: str
+):
     write_outs(workspace, "first")
-    workspace.home.write_text("no folder")
+    (workspace.root.parent / broken).write_text("[no folder, no YAML")
     made.write_record(workspace, "train")
     assert capsys.readouterr().err.startswith("warning: what made the outs of stage train is not noted: ")
 

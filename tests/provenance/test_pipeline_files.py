@@ -1,5 +1,8 @@
 from collections.abc import Callable
 
+import pytest
+
+from rediffuse.errors import UserError
 from rediffuse.provenance.pipeline import locked_outs, stage_files, upstream
 from rediffuse.workspace import Workspace
 
@@ -19,3 +22,42 @@ def test_locked_outs_gives_the_md5_of_the_named_stages_alone(
         "data/clean": "aaaa.dir",
         "models/denoiser.safetensors": "bbbb",
     }
+
+
+def test_what_dvc_takes_in_its_own_files_is_taken(workspace: Workspace) -> None:
+    workspace.pipeline.write_text(
+        """meta: {date: 2026-01-01}
+common: &common {deps: [data], meta: {since: 2026-01-01}}
+stages:
+  train:
+    <<: *common
+    cmd: none
+    outs: [model]
+"""
+        + "# long\n" * 60_000
+    )
+    (train,) = stage_files(workspace).values()
+    assert (list(map(str, train.deps)), list(map(str, train.outs))) == (["data"], ["model"])
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("stages:\n  a: [\n", "dvc.yaml, line 3: not YAML: "),
+        ("a: 2026-13-45\n", "dvc.yaml: not YAML: month must be in 1..12"),
+        ("\x00", "dvc.yaml: not YAML: "),
+        ("a: " + "[" * 5000, "dvc.yaml: not YAML: "),
+    ],
+)
+def test_a_dvc_yaml_that_is_no_yaml_is_one_line(workspace: Workspace, text: str, message: str) -> None:
+    workspace.pipeline.write_text(text)
+    with pytest.raises(UserError) as caught:
+        stage_files(workspace)
+    assert str(caught.value).startswith(message)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["", "[]", "stages:\n", "stages: [a]\n", "stages: {a: }\n"])
+def test_a_dvc_yaml_without_stages_has_none(workspace: Workspace, text: str) -> None:
+    workspace.pipeline.write_text(text)
+    assert stage_files(workspace) == {}

@@ -43,10 +43,11 @@ def test_an_image_does_not_depend_on_how_many_are_asked_for(denoiser, count: int
     assert torch.equal(images(denoiser, count), images(denoiser, 19)[:count])
 
 
-def test_an_image_has_noise_of_its_own_wherever_it_stands_in_a_batch(denoiser):
+@pytest.mark.parametrize("batch_size", [1, 5])
+def test_an_image_has_noise_of_its_own_wherever_it_stands_in_a_batch(denoiser, batch_size: int):
     # Batches of another size round otherwise, so that a pixel may be one level off.
-    eights, fives = images(denoiser, 19).int(), images(denoiser, 19, batch_size=5).int()
-    assert (eights - fives).abs().max() <= 1
+    eights, others = images(denoiser, 19).int(), images(denoiser, 19, batch_size=batch_size).int()
+    assert (eights - others).abs().max() <= 1
     assert (eights[:1] - eights[1:]).abs().amax((1, 2, 3)).min() > 20
 
 

@@ -14,6 +14,22 @@ from rediffuse.errors import UserError
 from rediffuse.params.combined import Params
 from rediffuse.presets import expand
 
+# What the field, or another program, calls a key here: without case and underscores -> the last part of its name.
+_ALIASES: dict[str, tuple[str, ...]] = {
+    "batch": ("batch_size",),
+    "cfg": ("guidance",),
+    "cfgscale": ("guidance",),
+    "channels": ("width",),
+    "dim": ("width",),
+    "emarate": ("ema_decay",),
+    "epochs": ("steps",),
+    "gpu": ("device",),
+    "guidancescale": ("guidance",),
+    "learningrate": ("lr",),
+    "n": ("count",),
+    "numworkers": ("workers", "loaders"),
+}
+
 
 def load_params(path: Path) -> Params:
     """Read and check params.yaml; a key that is null takes the value of `diffusion.preset`, where that has one.
@@ -68,18 +84,37 @@ def _short(text: str) -> str:
 def suggestions(key: str) -> list[str]:
     """The known keys that somebody who typed this one may have meant, three at most, by their dotted names.
 
-    First the same name in another section, then a like one in the same section, then a like one anywhere.
+    First what has the same name, or the one that this is another word for, in the same section or below it; then the
+    same name elsewhere, a like one in the same section, another word's elsewhere, a like one elsewhere. Never a section
+    that the key was typed below.
     """
     section, _, name = key.rpartition(".")
-    known = known_keys()
+    known = [other for other in known_keys() if not key.startswith(f"{other}.")]
     neighbours = [other for other in known if other.rpartition(".")[0] == section]
-    for candidates, cutoff in ((known, 1.0), (neighbours, 0.6), (known, 0.75)):
-        close = _closest(name, candidates, cutoff)
-        if close:
-            # Of several sections' keys, those below the one that was named.
-            below = [other for other in close if section and other.startswith(section.split(".")[0] + ".")]
-            return (below or close)[:3]
-    return difflib.get_close_matches(key, known, n=1, cutoff=0.75)
+    below = [other for other in known if section and other.startswith(section.split(".")[0] + ".")]
+    inside = [other for other in below if other.startswith(f"{section}.")]
+    meant = _ALIASES.get(_plain(name), ())
+    return next(
+        filter(
+            None,
+            (
+                _closest(name, below, 1.0),
+                _named(meant, inside),
+                _named(meant, below),
+                _closest(name, known, 1.0),
+                _closest(name, neighbours, 0.6),
+                _named(meant, known),
+                _closest(name, below, 0.75),
+                _closest(name, known, 0.75),
+            ),
+        ),
+        [],
+    )[:3]
+
+
+def _named(meant: Iterable[str], candidates: Iterable[str]) -> list[str]:
+    """The keys whose last part is one of these."""
+    return [other for name in meant for other in candidates if other.rpartition(".")[2] == name]
 
 
 def _closest(name: str, candidates: Iterable[str], cutoff: float) -> list[str]:
@@ -90,8 +125,11 @@ def _closest(name: str, candidates: Iterable[str], cutoff: float) -> list[str]:
 
 
 def _likeness(one: str, other: str) -> float:
-    plain, plainer = (re.sub(r"[^a-z0-9]", "", text.lower()) for text in (one, other))
-    return difflib.SequenceMatcher(None, plain, plainer).ratio()
+    return difflib.SequenceMatcher(None, _plain(one), _plain(other)).ratio()
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[^a-z0-9]", "", name.lower())
 
 
 def known_keys() -> tuple[str, ...]:

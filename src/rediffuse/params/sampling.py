@@ -62,7 +62,7 @@ class SampleParams(Section):
     guidance_snapshot: Share
     guidance_levels: Levels | None
     ema_length: Annotated[float, Field(gt=0, lt=0.28)] | None
-    batch_size: Annotated[int, Field(ge=4, le=1_000_000_000)]
+    batch_size: Count
 
     @model_validator(mode="after")
     def _meaningful(self) -> Self:

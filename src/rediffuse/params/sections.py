@@ -53,9 +53,12 @@ class UnetParams(Section):
 
     @model_validator(mode="after")
     def _divisible(self) -> Self:
+        divisors = {"groups": self.groups}
+        if self.attention_sizes:
+            divisors["head_channels"] = self.head_channels
         for multiplier in self.multipliers:
             channels = self.width * multiplier
-            for key, divisor in (("groups", self.groups), ("head_channels", self.head_channels)):
+            for key, divisor in divisors.items():
                 if channels % divisor:
                     raise ValueError(
                         f"model.unet.width × multiplier is {self.width} × {multiplier} = {channels}, "
@@ -138,11 +141,11 @@ class TrainParams(Section):
 class RuntimeParams(Section):
     device: Literal["auto", "cpu", "cuda"]
     threads: Annotated[int, Field(ge=1, le=1024)]
-    workers: Annotated[int, Field(ge=1, le=256)]
+    workers: Annotated[int, Field(ge=1, le=1024)]
     engine: Literal["local", "ray"]
     processes: Annotated[int, Field(ge=1, le=4096)]
     reduction: Literal["exact", "fast"]
-    loaders: Annotated[int, Field(ge=0, le=256)]
+    loaders: Annotated[int, Field(ge=0, le=1024)]
     tracking: bool
     progress: bool
     checkpoint_every: Count

@@ -16,9 +16,10 @@ def file_md5(path: Path) -> str:
 
 
 def folder_md5s(path: Path) -> dict[str, str]:
-    """Path below the folder, with slashes -> MD5, of each file in it."""
+    """Path below the folder, with slashes -> MD5, of each file in it; without __pycache__, as .dvcignore says."""
     found = (Path(folder) / name for folder, _, names in os.walk(path, followlinks=True) for name in names)
-    return {file.relative_to(path).as_posix(): file_md5(file) for file in found if file.is_file()}
+    kept = (file for file in found if file.parent.name != "__pycache__" and file.is_file())
+    return {file.relative_to(path).as_posix(): file_md5(file) for file in kept}
 
 
 def listing_md5(listed: dict[str, str]) -> str:

@@ -24,7 +24,6 @@ PACKAGES = (
     "torch",
     "torchvision",
 )
-TAG_PREFIX = "environment."
 _SHOWN = 40  # characters of a value; a digest's beginning tells enough
 
 _noted: dict[str, str] = {}
@@ -46,9 +45,17 @@ def environment(root: Path) -> dict[str, str]:
     return {**_machine(), **_packages(), **packages, **_noted}
 
 
-def environment_tags(root: Path) -> dict[str, str]:
-    """The environment as tags of an MLflow run, `environment.<field>`; ask for them when the stage has computed."""
-    return {f"{TAG_PREFIX}{field}": value for field, value in environment(root).items()}
+def environment_tags(root: Path, stage: str) -> dict[str, str]:
+    """The environment as tags of an MLflow run, `environment.<stage>.<field>`; ask when the stage has computed.
+
+    A run is of all its stages, which may have run on several machines.
+    """
+    return {f"{tag_prefix(stage)}{field}": value for field, value in environment(root).items()}
+
+
+def tag_prefix(stage: str) -> str:
+    """What the tags of a stage's environment begin with."""
+    return f"environment.{stage}."
 
 
 def differences(here: Mapping[str, str], there: Mapping[str, str]) -> list[str]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from rediffuse import files
+from rediffuse.errors import UserError
 from rediffuse.provenance.digests import out_md5
 from rediffuse.provenance.environment import environment
 from rediffuse.provenance.pipeline import stage_files
@@ -18,23 +19,23 @@ from rediffuse.workspace import Workspace
 def write_record(workspace: Workspace, stage: str) -> None:
     """Note what made the outs that a stage has just written; nothing for a stage without outs.
 
-    Experiments that made other outs have records of their own. The outs are what counts: a disk that is full now takes
-    no result away, so a record that can't be written is a warning.
+    Experiments that made other outs have records of their own. The outs are what counts: a disk that is full now, or a
+    dvc.yaml that is being edited, takes no result away, so a record that can't be written is a warning.
     """
-    known = stage_files(workspace).get(stage)
-    outs = {} if known is None else {str(path): out_md5(workspace.root / path) for path in known.outs}
-    written = {path: digest for path, digest in outs.items() if digest is not None}
-    if not written:
-        return
-    record = {
-        "stage": stage,
-        "environment": environment(workspace.root),
-        "outs": written,
-        "commit": _commit(workspace.root),
-    }
     try:
+        known = stage_files(workspace).get(stage)
+        outs = {} if known is None else {str(path): out_md5(workspace.root / path) for path in known.outs}
+        written = {path: digest for path, digest in outs.items() if digest is not None}
+        if not written:
+            return
+        record = {
+            "stage": stage,
+            "environment": environment(workspace.root),
+            "outs": written,
+            "commit": _commit(workspace.root),
+        }
         files.write_json(record_path(workspace, stage, written), record)
-    except OSError as error:
+    except (OSError, UserError) as error:
         sys.stderr.write(f"warning: what made the outs of stage {stage} is not noted: {error}\n")
 
 

@@ -13,7 +13,7 @@ from rediffuse.workspace import Workspace
 
 
 def content_key(params: Params, workspace: Workspace) -> str:
-    """Hex SHA-256 over the tracked parameters, dvc.yaml and every source file a stage depends on.
+    """Hex SHA-256 over the tracked parameters, dvc.yaml and every .py file of src/rediffuse and stages/ but tracking's.
 
     Neither `runtime` nor rediffuse/tracking/ decides a result, so neither is part of the key.
     """

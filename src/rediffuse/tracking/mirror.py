@@ -34,7 +34,7 @@ def tell_outputs_of(run: "TrackedRun", workspace: Workspace, stage: str, *, with
     digests = locked_outs(workspace, earlier)
     digests |= {str(path): file_md5(workspace.root / path) for path in own if (workspace.root / path).is_file()}
     outs = {f"out.{path}": digest for path, digest in digests.items()}
-    run.tell(Tags(values=outs | environment_tags(workspace.root)))
+    run.tell(Tags(values=outs | environment_tags(workspace.root, stage)))
 
     if with_upstream:
         run.tell(Tags(values={f"stage.{name}": "cached" for name in earlier}, default=True))
@@ -68,7 +68,7 @@ def _data(workspace: Workspace) -> Data | None:
     card = files.read_json(workspace.card)
     return Data(
         source=card["source"],
-        digest=f"{card['digest'][:16]}-{files.md5(workspace.split)[:16]}",
+        digest=f"{card['digest'][:16]}-{file_md5(workspace.split)[:16]}",
         files={
             path.name: path.relative_to(workspace.root).as_posix() for path in (workspace.examples, workspace.split)
         },
@@ -82,7 +82,7 @@ def _weights(workspace: Workspace) -> Weights | None:
         return None
     return Weights(
         path=path.relative_to(workspace.root).as_posix(),
-        md5=files.md5(path),
+        md5=file_md5(path),
         sha256=files.sha256(path),
     )
 

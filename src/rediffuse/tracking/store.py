@@ -73,7 +73,7 @@ def open_store(workspace: Workspace) -> Store:
     """
     _stay_quiet()
     uri = tracking_uri(workspace)
-    _check_server(uri)
+    check_server(uri)
     check_file(workspace)
     client = MlflowClient(uri)
     experiment = client.get_experiment_by_name(EXPERIMENT)
@@ -101,6 +101,11 @@ def tracking_uri(workspace: Workspace) -> str:
     return uri
 
 
+def sqlite_file(uri: str) -> Path | None:
+    """The file that a SQLite address names; None for another kind of store."""
+    return Path(unquote(uri.removeprefix(_SQLITE).partition("?")[0])) if uri.startswith(_SQLITE) else None
+
+
 def check_file(workspace: Workspace) -> None:
     """Ask a SQLite file for the right to write, and let readers (mlflow ui) and a writer work at the same time.
 
@@ -109,10 +114,9 @@ def check_file(workspace: Workspace) -> None:
     Raises:
         OSError, sqlite3.Error: it can't be written now.
     """
-    uri = tracking_uri(workspace)
-    if not uri.startswith(_SQLITE):
+    database = sqlite_file(tracking_uri(workspace))
+    if database is None:
         return
-    database = Path(unquote(uri.removeprefix(_SQLITE).partition("?")[0]))
     database.parent.mkdir(parents=True, exist_ok=True)
     with closing(sqlite3.connect(database, timeout=_PATIENCE)) as connection:
         connection.execute("PRAGMA journal_mode")  # refuses what is no database
@@ -163,7 +167,7 @@ def _stay_quiet() -> None:
     logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)
 
 
-def _check_server(uri: str) -> None:
+def check_server(uri: str) -> None:
     """Find out in seconds whether a database server is there: MLflow would try for minutes before it said so.
 
     Raises:

@@ -6,31 +6,42 @@ import sys
 import tempfile
 from pathlib import Path
 
-from rediffuse.errors import UserError
+from rediffuse.errors import LeavingError, UserError
+from rediffuse.leaving import watched
 from rediffuse.verify.comparison import Verdict, compare
 from rediffuse.verify.rerun import rerun
-from rediffuse.verify.sides import in_order, of_clone, of_run
+from rediffuse.verify.sides import in_order, of_clone, of_run, unmatched
 from rediffuse.workspace import Workspace
+
+_GRACE = 30.0  # seconds
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Say whether the outs are the same, and exit with 0; with 1 where one differs, with 2 after a user's mistake."""
+    """Say whether the outs are the same, and exit with 0; with 1 where one differs.
+
+    With 2 after a user's mistake, and with 75 after a signal.
+    """
     options = _parser().parse_args(arguments)
     workspace = Workspace.at(Path.cwd())
     try:
-        if options.clone is not None:
-            verdict = against_clone(workspace, options.clone)
-        elif options.run is not None:
-            verdict = against_run(workspace, options.run)
-        else:
-            verdict = against_rerun(workspace, options.stage)
+        # With a grace that is longer than that of what a rerun starts, to remove its folder behind it.
+        with watched("verify", grace=_GRACE):
+            if options.clone is not None:
+                verdict = against_clone(workspace, options.clone)
+            elif options.run is not None:
+                verdict = against_run(workspace, options.run)
+            else:
+                verdict = against_rerun(workspace, options.stage)
     except UserError as error:
         sys.stderr.write(f"verify: {' '.join(str(error).split())}\n")
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        sys.exit(130)
+    except LeavingError as error:
+        sys.stderr.write(f"verify: {str(error).partition(';')[0]}; nothing was compared\n")
+        sys.exit(error.exit_code)
     for line in verdict.lines:
         _say(line)
+    if not verdict.same:
+        _say("verify: NOT the same bytes")  # make says no more than that the command failed
     sys.exit(0 if verdict.same else 1)
 
 
@@ -40,7 +51,10 @@ def against_clone(workspace: Workspace, clone: Path) -> Verdict:
     Raises:
         UserError: one of them is no clone, or has no dvc.lock.
     """
-    here, there = of_clone(workspace), of_clone(Workspace.at(clone))
+    other = Workspace.at(clone)
+    here, there = of_clone(workspace), of_clone(other)
+    for side in (workspace, other):
+        _say_unmatched(side)
     return compare(here, there, in_order(workspace, here.keys() | there.keys()))
 
 
@@ -51,6 +65,7 @@ def against_run(workspace: Workspace, run_id: str) -> Verdict:
         UserError: there is no dvc.lock or no such run.
     """
     here, there = of_run(workspace, run_id, of_clone(workspace))
+    _say_unmatched(workspace)
     return compare(here, there, in_order(workspace, here))
 
 
@@ -61,11 +76,12 @@ def against_rerun(workspace: Workspace, stage: str | None) -> Verdict:
         UserError: there is no dvc.lock, or the pipeline can't be run again.
     """
     here = of_clone(workspace)
+    _say_unmatched(workspace)
     folder = Path(tempfile.mkdtemp(prefix="rediffuse-verify-"))
     kept = False
     try:
-        copy = rerun(workspace, folder, here, first=stage, say=_say)
-        verdict = compare(here, of_clone(copy), in_order(workspace, here))
+        copy, again = rerun(workspace, folder, here, first=stage, say=_say)
+        verdict = compare(here, of_clone(copy), again)
         kept = not verdict.same
     finally:
         if not kept:
@@ -83,6 +99,11 @@ def _parser() -> argparse.ArgumentParser:
     ways.add_argument("--with", dest="clone", metavar="PATH", type=Path, help="compare with another clone; run nothing")
     ways.add_argument("--run", metavar="ID", help="compare with an MLflow run; run nothing")
     return parser
+
+
+def _say_unmatched(side: Workspace) -> None:
+    for line in unmatched(side):
+        _say(f"{line} ({side.root})")
 
 
 def _say(line: str) -> None:

@@ -6,9 +6,11 @@ from typing import Any
 
 from rediffuse.provenance.environment import differences
 
+CODE = ("src/", "stages/")
+"""What the path of a dependency that is code begins with."""
+
 _DIGITS = 12
 _NAMED = 5
-_CODE = ("src/", "stages/")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,12 +22,19 @@ class Making:
         deps: path -> MD5; empty where nothing is known of them.
         params: dotted name -> value, of those that the stage lists.
         environment: field -> value; None where no record of it is left.
+        key: of the code of the whole project, where nothing is known of `deps`; None where that can't be compared.
     """
 
     outs: Mapping[str, str]
     deps: Mapping[str, str]
     params: Mapping[str, Any]
     environment: Mapping[str, str] | None
+    key: str | None = None
+
+    @property
+    def coarse(self) -> bool:
+        """Whether no more is known of code and data than the key."""
+        return not self.deps
 
 
 @dataclass(frozen=True)
@@ -54,7 +63,11 @@ def compare(here: Mapping[str, Making], there: Mapping[str, Making], order: Sequ
             digests = f"{_digest(mine.outs, first)} here, {_digest(theirs.outs, first)} there"
             return Verdict(False, (f"{stage}: {first} differs ({digests}){more}", *_explanation(mine, theirs)))
     outs = sum(len(here[stage].outs) for stage in order)
-    return Verdict(True, (f"same: {outs} outs of {len(order)} stages",))
+    return Verdict(True, (f"same: {_counted(outs, 'out')} of {_counted(len(order), 'stage')}",))
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def _differ(path: str, mine: Making, theirs: Making) -> bool:
@@ -62,13 +75,14 @@ def _differ(path: str, mine: Making, theirs: Making) -> bool:
 
 
 def _explanation(mine: Making, theirs: Making) -> Iterator[str]:
-    """What differs before the stage began, and where it ran."""
-    inputs = [*_differing_deps(mine, theirs), *_differing_params(mine, theirs)]
+    """What differs before the stage began, where it ran, and at last what is known of the code as a whole."""
+    coarse = mine.coarse or theirs.coarse
+    inputs = [*([] if coarse else _differing_deps(mine, theirs)), *_differing_params(mine, theirs)]
     if inputs:
         more = f" and {len(inputs) - _NAMED} more" if len(inputs) > _NAMED else ""
         yield f"its inputs differ already: {', '.join(inputs[:_NAMED])}{more}"
     else:
-        yield "its inputs are the same"
+        yield f"its {'parameters' if coarse else 'inputs'} are the same"
     lost = [name for name, making in (("here", mine), ("there", theirs)) if making.environment is None]
     fields = differences(mine.environment or {}, theirs.environment or {})
     if not lost and fields:
@@ -78,14 +92,25 @@ def _explanation(mine: Making, theirs: Making) -> Iterator[str]:
             f"no record is left of the environment {' and '.join(lost)}: another kind of CPU or GPU, number of threads "
             "or version of torch would explain it"
         )
-    elif not inputs:
-        yield "nothing in the environment explains it: this is a bug, please report it"
+    code = _code_as_a_whole(mine, theirs) if coarse else None
+    if code:
+        yield code
+    elif not (inputs or lost or fields):
+        data = "; other raw data would, and else" if coarse else ":"
+        yield f"nothing in the environment explains it{data} this is a bug, please report it"
+
+
+def _code_as_a_whole(mine: Making, theirs: Making) -> str | None:
+    """What the two keys say; None where they are equal."""
+    if mine.key is None or theirs.key is None:
+        return "the code can't be compared: code or parameters here are no longer those of one side"
+    return None if mine.key == theirs.key else "the code of the whole project differs (a coarse key)"
 
 
 def _differing_deps(mine: Making, theirs: Making) -> Iterator[str]:
     for path in sorted(mine.deps.keys() | theirs.deps.keys()):
         if mine.deps.get(path) != theirs.deps.get(path):
-            yield f"{path} ({'code' if path.startswith(_CODE) else 'data'})"
+            yield f"{path} ({'code' if path.startswith(CODE) else 'data'})"
 
 
 def _differing_params(mine: Making, theirs: Making) -> Iterator[str]:

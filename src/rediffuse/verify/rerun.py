@@ -2,13 +2,16 @@
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from rediffuse.errors import UserError
 from rediffuse.files import read_json
+from rediffuse.provenance.beliefs import memory_of_dvc
 from rediffuse.provenance.digests import out_md5
 from rediffuse.provenance.pipeline import stage_files
 from rediffuse.verify.comparison import Making
@@ -17,12 +20,13 @@ from rediffuse.workspace import Workspace
 
 # What belongs to the processes and stores of this checkout, not to those of the copy.
 _FOREIGN = ("DVC_", "MLFLOW_", "GIT_", "PYTHONPATH")
+_GRACE = 5.0  # seconds for what was started here to leave
 
 
 def rerun(
     workspace: Workspace, folder: Path, made: Mapping[str, Making], *, first: str | None, say: Callable[[str], None]
-) -> Workspace:
-    """Copy the tree to `folder` and make everything there, untracked and without DVC's caches; the copy.
+) -> tuple[Workspace, list[str]]:
+    """Copy the tree to `folder` and make everything there, untracked and without DVC's caches.
 
     Args:
         workspace: the clone; its tracked and untracked files are copied, not those that git ignores.
@@ -30,6 +34,9 @@ def rerun(
         made: what dvc.lock says of each stage.
         first: make only this stage and those that read from it; what they read of others is copied.
         say: is told what happens, a line at a time.
+
+    Returns:
+        The copy, and the stages of `made` that were made again, each behind those it reads from.
 
     Raises:
         UserError: there is no such stage, what a stage reads is lost, or the copy's `dvc repro` fails.
@@ -53,10 +60,10 @@ def rerun(
     environment = _environment(folder)
     _run(copy.root, environment, "git", "init", "--quiet")
     _run(copy.root, environment, "dvc", "config", "--local", "cache.dir", str(folder / "cache"))
-    names = ", ".join(name for name in in_order(workspace, made) if name in again)
-    say(f"making {names}")
+    names = [name for name in in_order(workspace, made) if name in again]
+    say(f"making {', '.join(names)}")
     _run(copy.root, environment, "dvc", "repro", *(["--force", "--downstream", first] if first else []))
-    return copy
+    return copy, names
 
 
 def _reached(workspace: Workspace, first: str) -> set[str]:
@@ -92,7 +99,7 @@ def _copy_out(workspace: Workspace, copy: Workspace, path: str, md5: str) -> Non
     if out_md5(source) == md5:
         _link(source, target)
         return
-    blob_of = _cache(workspace)
+    blob_of = memory_of_dvc(workspace.root).blob
     if blob_of(md5).is_file():
         listed = read_json(blob_of(md5)) if md5.endswith(".dir") else [{"md5": md5, "relpath": ""}]
         for entry in listed:
@@ -100,14 +107,6 @@ def _copy_out(workspace: Workspace, copy: Workspace, path: str, md5: str) -> Non
                 _link(blob, target / entry["relpath"])
     if out_md5(target) != md5:
         raise UserError(f"{path} is neither here nor in DVC's cache as dvc.lock lists it; run dvc pull or dvc repro")
-
-
-def _cache(workspace: Workspace) -> Callable[[str], Path]:
-    """Where DVC's cache keeps an MD5."""
-    from dvc.repo import Repo
-
-    cache = Repo(str(workspace.root)).cache.local
-    return lambda md5: Path(cache.oid_to_path(md5))
 
 
 def _copy_dep(workspace: Workspace, copy: Workspace, path: str) -> None:
@@ -155,7 +154,32 @@ def _environment(folder: Path) -> dict[str, str]:
 
 
 def _run(root: Path, environment: dict[str, str], *command: str) -> None:
-    """Run a command with its output on this terminal."""
-    code = subprocess.run(command, cwd=root, env=environment, check=False).returncode
+    """Run a command with its output on this terminal; where this process leaves, all that the command started ends."""
+    process = subprocess.Popen(command, cwd=root, env=environment, process_group=0)
+    try:
+        code = process.wait()
+    except BaseException:
+        _end(process)
+        raise
     if code:
         raise UserError(f"{' '.join(command)} in {root} ended with {code}; what it said stands above")
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """Ask a process and all of its group to go, and end what is left after some seconds."""
+    _signal(process, signal.SIGTERM)
+    end = time.monotonic() + _GRACE
+    while time.monotonic() < end and _signal(process, 0):
+        process.poll()
+        time.sleep(0.05)
+    _signal(process, signal.SIGKILL)
+    process.wait()
+
+
+def _signal(process: subprocess.Popen[bytes], number: int) -> bool:
+    """Send a signal to a process group; whether there is one."""
+    try:
+        os.killpg(process.pid, number)
+    except ProcessLookupError:
+        return False
+    return True
