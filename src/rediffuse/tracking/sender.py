@@ -9,6 +9,7 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
+from rediffuse.leaving import asked
 from rediffuse.tracking.delivery import Delivery, where
 from rediffuse.tracking.journal import Journal, held, waiting
 from rediffuse.workspace import Workspace
@@ -17,6 +18,7 @@ _QUICK = 2.0  # seconds in which a store that is there says no
 _SECOND_TRY = 0.5  # seconds after the first failure
 _LATER_TRIES = 30.0  # seconds between the others
 _LAST_WORD = 2.0  # seconds at the end of a stage for a store that did not answer before
+_LOOK_EVERY = 0.1  # seconds between two looks whether the process was asked to leave meanwhile
 _REMEMBERED = 600.0  # seconds for which a stage believes the one before it that the store does not answer
 
 
@@ -50,12 +52,19 @@ class Sender:
     def finish(self, seconds: float) -> None:
         """Wait until MLflow has all of it, and remove the journal; after so many seconds it stays, with a warning.
 
-        A store that failed before, in this stage or in the one before it, is given two seconds.
+        A store that failed before, in this stage or in the one before it, is given two seconds; so is any from when
+        the process is asked to leave.
         """
         self._closing.set()
         self._news.set()
         limit = seconds if self._expected else min(seconds, _LAST_WORD)
-        self._thread.join(limit)
+        end = time.monotonic() + limit
+        hurried = False
+        while self._thread.is_alive() and (left := end - time.monotonic()) > 0:
+            self._thread.join(min(left, _LOOK_EVERY))
+            if asked().reason and not hurried:
+                hurried, limit = True, min(limit, _LAST_WORD)
+                end = min(end, time.monotonic() + limit)
         if self._thread.is_alive():
             self._warn(f"no answer within {limit:g} s")
 
