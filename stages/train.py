@@ -130,6 +130,7 @@ def train(params: Params, workspace: Workspace, run: Run | None = None) -> dict[
         if params.train.ema == "power":
             final = reconstruct(workspace.snapshots, params.train.ema_length, CPU, key=LENGTH).denoiser
         save_model(workspace.denoiser, description, final)
+        # The last thing of the stage: from here on it ends well, or the checkpoints are there to go on from.
         stay()
         checkpoints.clear()
     return metrics

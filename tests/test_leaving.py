@@ -1,11 +1,16 @@
 """A process that is asked to leave: at once, where it can, or by force; and never one that was not asked."""
 
 import os
+import select
+import shutil
 import signal
 import subprocess
 import sys
+import termios
 import threading
 import time
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -47,14 +52,14 @@ except LeavingError as error:
 class Child:
     """A process that runs `body` inside `watched`."""
 
-    def __init__(self, body: str, *, before: str = "", grace: float = 8.0):
+    def __init__(self, body: str, *, before: str = "", grace: float = 8.0, errors: int = subprocess.PIPE):
         body = "\n".join(f"    {line}" for line in body.strip().splitlines())
         self.process = subprocess.Popen(
             [sys.executable, "-c", FRAME.format(body=body, before=before, grace=grace)],
             env=os.environ | {"PYTHONPATH": str(SOURCE)},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            stderr=errors,
             text=True,
         )
         assert "ready\n" in iter(self.process.stdout.readline, "")
@@ -178,6 +183,56 @@ def test_what_hangs_is_ended_when_the_grace_is_over(body: str, printed: str):
     assert 0.7 < time.monotonic() - start < 5
 
 
+SHORT = "import rediffuse.leaving\nrediffuse.leaving.GRACE = 0.7\nrediffuse.leaving.watch_process('train')\n"
+
+
+@pytest.mark.parametrize(
+    ("body", "printed"),
+    [
+        ("stay()\nready()\ntime.sleep(60)", ""),
+        ("import atexit\natexit.register(lambda: (ready(), time.sleep(60)))", ""),
+    ],
+    ids=["all is made", "after the work"],
+)
+def test_a_request_after_the_work_takes_no_result_away_whatever_hangs_then(body: str, printed: str):
+    start = time.monotonic()
+    ended = Child(body, before=SHORT).ends(signal.SIGTERM)
+    assert ended == (0, printed, "stage train: interrupted by SIGTERM, and its work is done\n")
+    assert 0.7 < time.monotonic() - start < 5
+
+
+def test_an_error_after_all_is_made_is_not_taken_for_the_request():
+    child = Child("stay()\nready()\nwith deferred() as asked:\n    wait(asked)\nraise OSError('the disk is full')")
+    code, printed, errors = child.ends(signal.SIGTERM)
+    assert (code, printed, errors.splitlines()[-1]) == (1, "", "OSError: the disk is full")
+
+
+def full() -> int:
+    """The writing end of a pipe that takes no byte more."""
+    _, writer = os.pipe()
+    os.set_blocking(writer, False)
+    with suppress(BlockingIOError):
+        while True:
+            os.write(writer, b"x" * select.PIPE_BUF)
+    os.set_blocking(writer, True)
+    return writer
+
+
+def stopped() -> int:
+    """A terminal after Ctrl-S."""
+    _, terminal = os.openpty()
+    termios.tcflow(terminal, termios.TCOOFF)
+    return terminal
+
+
+@pytest.mark.parametrize("before", ["", "sys.stderr.close()\n"], ids=["open", "closed"])
+@pytest.mark.parametrize("errors", [full, stopped])
+def test_a_stderr_that_nobody_reads_does_not_keep_a_process_from_its_end(errors: Callable[[], int], before: str):
+    body = "with deferred():\n    ready()\n    time.sleep(60)"
+    child = Child(body, before=SHORT + before, errors=errors())
+    assert child.ends(signal.SIGTERM)[0] == 75
+
+
 def test_before_the_work_begins_a_request_ends_the_process_with_one_line():
     child = Child("pass", before="from rediffuse.leaving import watch_process\nwatch_process('train')\n" + EARLY)
     assert child.ends(signal.SIGINT) == (75, "", f"stage train: {message('interrupted by SIGINT')}")
@@ -242,6 +297,76 @@ def test_a_stage_whose_dvc_has_died_leaves(tmp_path: Path, reaped: bool, hangs: 
         time.sleep(0.01)
     assert (tmp_path / "code").read_text() == "75\n"
     dvc.wait()
+
+
+# Starts a stage as a script does that uses DVC's Python API: no command line tells that it is dvc. The stage begins
+# when its starter has died, or lives on.
+STARTER = """
+import os, subprocess, sys
+ready, go = os.pipe()
+command = "read _ <&%d; %s stage.py; echo $? > code.tmp; mv code.tmp code" % (ready, sys.executable)
+shell = subprocess.Popen(["/bin/sh", "-c", command], pass_fds=[ready], env=os.environ | {"DVC_STAGE": "train"})
+os.write(go, b"go\\n")
+if sys.argv[1] == "lives":
+    shell.wait()
+else:
+    os.kill(os.getpid(), 9)
+"""
+
+
+@pytest.mark.parametrize(
+    ("starter", "code", "said"),
+    [
+        ([sys.executable, "starter.py", "dies"], 75, f"stage train: {message('dvc has died')}"),
+        ([sys.executable, "starter.py", "lives"], 0, "done\n"),
+        # dvc is outside.
+        (["unshare", "-Urpf", "--mount-proc", sys.executable, "stage.py"], 0, "done\n"),
+    ],
+    ids=["dead", "alive", "unseen"],
+)
+def test_a_stage_whose_dvc_died_before_it_was_looked_for_leaves(
+    tmp_path: Path, starter: list[str], code: int, said: str
+):
+    if starter[0] == "unshare" and subprocess.run(["unshare", "-Urpf", "--mount-proc", "true"], check=False).returncode:
+        pytest.skip("no namespaces here")
+    (tmp_path / "starter.py").write_text(STARTER)
+    before = "from rediffuse.leaving import watch_process\nwatch_process('train')"
+    (tmp_path / "stage.py").write_text(FRAME.format(body="    time.sleep(0.5)", before=before, grace=8))
+    started = subprocess.run(
+        starter,
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(SOURCE)} | ({"DVC_STAGE": "train"} if starter[0] == "unshare" else {}),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+        check=False,
+    )
+    assert started.stdout == said
+    ended = started.returncode
+    if starter[0] != "unshare":
+        while not (tmp_path / "code").exists():
+            time.sleep(0.01)
+        ended = int((tmp_path / "code").read_text())
+    assert ended == code
+
+
+@pytest.mark.parametrize(
+    "command", ["-m stages.train", "-um stages.train", "-X dev -mstages.train", "-Bumstages.train"]
+)
+def test_a_stage_is_named_whatever_stands_before_it_on_the_command_line(tmp_path: Path, command: str):
+    (tmp_path / "stages").mkdir()
+    shutil.copy(SOURCE.parent / "stages" / "__init__.py", tmp_path / "stages")
+    (tmp_path / "stages" / "train.py").write_text("import os, signal, time\nos.kill(os.getpid(), 15)\ntime.sleep(60)\n")
+    ended = subprocess.run(
+        [sys.executable, *command.split()],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(SOURCE)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (ended.returncode, ended.stderr) == (75, f"stage train: {message('interrupted by SIGTERM')}")
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ import http.server
 import json
 import os
 import shutil
+import signal
 import socket
 import sqlite3
 import subprocess
@@ -16,13 +17,14 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from rediffuse.errors import TryAgainError
+from rediffuse.errors import LeavingError, TryAgainError
+from rediffuse.leaving import stay, watched
 from rediffuse.params import Params, load_params
 from rediffuse.tracking import open_run
 from rediffuse.tracking.journal import held, waiting
@@ -467,15 +469,28 @@ def test_a_server_that_hangs_costs_a_stage_its_patience_once(
             check_one_warning(capfd.readouterr().err, "timed out", "no answer within 2 s")
 
 
+@pytest.mark.parametrize("made", [False, True], ids=["at work", "all is made"])
 def test_a_process_that_is_asked_to_leave_does_not_wait_for_a_server_that_hangs(
-    params: Params, workspace: Workspace, port: int, monkeypatch: pytest.MonkeyPatch
+    params: Params,
+    workspace: Workspace,
+    port: int,
+    capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    made: bool,
 ) -> None:
-    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "5")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "6")
+    request = threading.Timer(0.3, os.kill, [os.getpid(), signal.SIGTERM])
     with hanging(port):
         started = time.monotonic()
-        with pytest.raises(TryAgainError, match="leave"), open_run(params, workspace, "train"):
-            raise TryAgainError("asked to leave")
-        assert time.monotonic() - started < 3
+        left = nullcontext() if made else pytest.raises(LeavingError, match="interrupted by SIGTERM")
+        with left, watched("train"), open_run(params, workspace, "train"):
+            if made:
+                stay()
+            request.start()
+            # A stage that has made all goes on to its end.
+            time.sleep(0.1 if made else 60)
+        assert 2 < time.monotonic() - started < 3.5
+    check_one_warning(capfd.readouterr().err, "no answer within 2 s")
 
 
 def test_telling_does_not_wait_for_a_server_that_hangs(

@@ -57,6 +57,12 @@ def _optional_features() -> list[str]:
     return list(np.show_config(mode="dicts")["SIMD Extensions"].get("found", ()))
 
 
+def test_a_numpy_that_tells_of_no_instruction_sets_uses_none(monkeypatch: pytest.MonkeyPatch):
+    # It leaves out sections that are empty.
+    monkeypatch.setattr(np, "show_config", lambda mode: {})
+    assert environment._simd() == "none"
+
+
 def test_what_the_device_adds_is_noted_when_torch_starts(tmp_path: Path):
     params = load_params(CHECKOUT / "params.yaml").runtime
     device = runtime.start(params.model_copy(update={"device": "cpu", "threads": 1}))

@@ -51,14 +51,38 @@ def test_outs_that_differ_have_records_of_their_own_and_equal_ones_the_newest(
     assert (record["stage"], record["outs"], record["commit"]) == ("train", first, None)
 
 
-@pytest.mark.parametrize("broken", ["home", "root/dvc.yaml"])
+def full_disk(workspace: Workspace, _: pytest.MonkeyPatch) -> None:
+    workspace.home.write_text("no folder")
+
+
+def half_an_edit(workspace: Workspace, _: pytest.MonkeyPatch) -> None:
+    workspace.pipeline.write_text("stages:\n  train: {cmd: [")
+
+
+def unreadable_outs(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    def gone(_: Path) -> str:
+        raise PermissionError(13, "Permission denied", "model")
+
+    monkeypatch.setattr(made, "out_md5", gone)
+
+
+def bug(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(_: Path) -> dict[str, str]:
+        raise KeyError
+
+    monkeypatch.setattr(made, "environment", broken)
+
+
+@pytest.mark.parametrize("broken", [full_disk, half_an_edit, unreadable_outs, bug])
 def test_a_record_that_cannot_be_written_takes_no_result_away(
-    workspace: Workspace, capsys: pytest.CaptureFixture[str], broken: str
+    workspace: Workspace, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, broken: Any
 ):
     write_outs(workspace, "first")
-    (workspace.root.parent / broken).write_text("[no folder, no YAML")
+    broken(workspace, monkeypatch)
     made.write_record(workspace, "train")
-    assert capsys.readouterr().err.startswith("warning: what made the outs of stage train is not noted: ")
+    err = capsys.readouterr().err
+    assert err.startswith("warning: what made the outs of stage train is not noted: ")
+    assert err.count("\n") == 1
 
 
 def test_a_stage_that_dvc_yaml_does_not_know_has_no_record(workspace: Workspace):

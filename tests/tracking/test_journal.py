@@ -2,6 +2,7 @@
 
 import math
 import os
+from datetime import datetime, tzinfo
 from pathlib import Path
 
 import pytest
@@ -123,6 +124,22 @@ def test_journals_are_listed_oldest_first_and_by_their_key(place: Workspace) -> 
     folders = [Journal.begin(place, key).folder for key in (KEY, "f" * 64, KEY)]
     assert waiting(place) == folders
     assert waiting(place, KEY) == [folders[0], folders[2]]
+
+
+def test_a_journal_is_newer_than_those_before_it_also_when_the_clock_was_set_back(
+    place: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = Journal.begin(place, "f" * 64).folder
+
+    class Earlier(datetime):
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> datetime:
+            return datetime(2001, 1, 1, tzinfo=tz)
+
+    monkeypatch.setattr("rediffuse.tracking.journal.datetime", Earlier)
+    folders = [first, *(Journal.begin(place, key).folder for key in (KEY, "0" * 64))]
+    assert waiting(place) == folders
+    assert folders[1].name[:15] == first.name[:15]
 
 
 def test_a_kept_file_is_what_it_was_then(place: Workspace) -> None:

@@ -5,8 +5,9 @@ as an orphan beside the next `dvc repro`. SIGINT and SIGHUP that the process was
 background) stay ignored. The first request counts, later ones change nothing.
 
 The request is an exception in the main thread, at once or where `deferred` code looks for it. A thread keeps the time:
-what has not ended `GRACE` seconds later is ended by it, whatever hangs, for files are written whole or not at all.
-Only a C call that holds Python's lock for ever can keep it from that.
+what has not ended `GRACE` seconds later is ended by it, whatever hangs, for files are written whole or not at all; the
+exit code is 0 where the work itself was done by then. Only a C call that holds Python's lock for ever can keep it from
+that.
 """
 
 import contextlib
@@ -23,7 +24,7 @@ from types import FrameType
 from typing import Any
 
 from rediffuse.errors import LeavingError
-from rediffuse.leaving.ancestry import Process, dvc_above, lives
+from rediffuse.leaving.ancestry import Process, dvc_above, lives, orphaned
 
 GRACE = 8.0
 """Seconds from the first request to the end of the process."""
@@ -120,10 +121,15 @@ def deferred() -> Iterator[Asked]:
         watch.check()
 
 
-def stay() -> None:
-    """Only note requests from here to the end of `watched`: the state to go on from is about to be removed.
+def asked() -> Asked:
+    """Whether the process was asked to leave, for code that is not to make it wait; requests are raised as before."""
+    return Asked(_current)
 
-    The process then ends as if it had not been asked, if it ends within the grace.
+
+def stay() -> None:
+    """Only note requests from here to the end of `watched`: all is made, and the state to go on from may be removed.
+
+    The process then ends as if it had not been asked; what still hangs when the grace is over costs no result either.
 
     Raises:
         LeavingError: the process was asked before.
@@ -147,6 +153,7 @@ class _Watch:
         self._before: dict[signal.Signals, Any] = {}
         self._main = self._reader = self._writer = self._woken_before = -1
         self._dvc: Process | None = None
+        self._orphaned = False
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
@@ -154,6 +161,7 @@ class _Watch:
         _after_fork()
         self._main = threading.get_ident()
         self._dvc = dvc_above()
+        self._orphaned = self._dvc is None and orphaned()
         self._reader, self._writer = os.pipe()
         os.set_blocking(self._writer, False)
         # Python runs handlers between two of its own instructions, which may be late; this pipe is written to at once.
@@ -179,6 +187,7 @@ class _Watch:
         """From here on a request raises no more."""
         self.check()
         self._staying = True
+        self.code = 0
 
     def end(self) -> None:
         """The work is done: raise a request that got lost, or hear none from here on."""
@@ -189,7 +198,7 @@ class _Watch:
     def failed(self, error: BaseException) -> None:
         """The work has ended with an error: raise the request instead, unless it is one that a stage may end with."""
         self.working = False
-        if self.reason and not hasattr(error, "exit_code"):
+        if self.reason and not self._staying and not hasattr(error, "exit_code"):
             raise self._leave() from None
         self.code = getattr(error, "exit_code", 1)
 
@@ -226,11 +235,9 @@ class _Watch:
     def _keep_time(self) -> None:
         """End the process when the grace is over; meanwhile look after dvc."""
         end: float | None = None
+        numbers = b""
         while True:
-            numbers = self._wait(end)
-            if _STOP[0] in numbers:
-                return
-            if end is None and self._dvc and not lives(self._dvc):
+            if end is None and (self._orphaned or (self._dvc and not lives(self._dvc))):
                 self.reason = self.reason or "dvc has died"
                 # Nothing else reaches the main thread inside a system call.
                 signal.pthread_kill(self._main, signal.SIGUSR1)
@@ -241,6 +248,9 @@ class _Watch:
                 end = time.monotonic() + self._grace
             if end is not None and time.monotonic() >= end:
                 self._end_process(f", and not done {self._grace:g} s later")
+            numbers = self._wait(end)
+            if _STOP[0] in numbers:
+                return
 
     def _wait(self, end: float | None) -> bytes:
         """The numbers of the signals that came since the last call, when there are some or it is time to look again."""
@@ -253,11 +263,24 @@ class _Watch:
         return os.read(self._reader, 4096) if found else b""
 
     def _end_process(self, detail: str = "") -> None:
-        # Not through sys.stderr, whose lock the main thread may hold.
-        line = f"stage {self._stage}: {self.reason}{detail}; the same command goes on\n"
-        with contextlib.suppress(OSError):
-            os.write(sys.__stderr__.fileno() if sys.__stderr__ else 2, line.encode())
+        if self.code == LeavingError.exit_code:
+            said = f"{self.reason}{detail}; the same command goes on"
+        else:
+            said = f"{self.reason}, {'after an error' if self.code else 'and its work is done'}"
+        _write_at_once(f"stage {self._stage}: {said}\n")
         os._exit(self.code)
+
+
+def _write_at_once(line: str) -> None:
+    """Write a line to stderr, unless that would have to wait: for a full pipe, or a terminal that Ctrl-S stopped."""
+    # Not through sys.stderr, whose lock the main thread may hold. A closed one has no descriptor.
+    with contextlib.suppress(OSError, ValueError):
+        descriptor = sys.__stderr__.fileno() if sys.__stderr__ else 2
+        poll = select.poll()
+        poll.register(descriptor, select.POLLOUT)
+        # A pipe that can be written to takes as much as this.
+        if any(events & select.POLLOUT for _, events in poll.poll(0)):
+            os.write(descriptor, line.encode()[: select.PIPE_BUF])
 
 
 _current: _Watch | None = None

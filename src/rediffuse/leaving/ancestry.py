@@ -1,11 +1,12 @@
 """The dvc process that started this one."""
 
+import os
 from contextlib import suppress
 
 import psutil
 from psutil import Process
 
-__all__ = ["Process", "dvc_above", "lives"]
+__all__ = ["Process", "dvc_above", "lives", "orphaned"]
 
 
 def dvc_above() -> Process | None:
@@ -17,6 +18,35 @@ def dvc_above() -> Process | None:
                 if is_dvc(process.cmdline()):
                     return process
     return None
+
+
+def orphaned() -> bool:
+    """Whether the process that started this stage died before it could be found.
+
+    DVC gives DVC_STAGE to what it starts, so the first process upwards without it is the one that started the stage, or
+    whoever (init, systemd) took in the orphans of the dead. A child begins in its parent's process group, so the latter
+    shows by a group that the stage is neither in nor leads itself. Where no such process can be seen, as from another
+    PID namespace or machine, nothing is known; nor where dvc was a child of a PID 1 that shares its group.
+    """
+    if "DVC_STAGE" not in os.environ:
+        return False
+    try:
+        top = Process()
+        for above in top.parents():
+            if not _under_dvc(above):
+                return os.getpgid(top.pid) not in (top.pid, os.getpgid(above.pid))
+            top = above
+    except (psutil.Error, OSError):
+        return False
+    return False
+
+
+def _under_dvc(process: Process) -> bool:
+    """Whether DVC_STAGE was set when it started; what may not be read is another user's, as init is."""
+    try:
+        return "DVC_STAGE" in process.environ()
+    except psutil.AccessDenied:
+        return False
 
 
 def is_dvc(command: list[str]) -> bool:

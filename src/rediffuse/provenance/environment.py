@@ -90,10 +90,10 @@ def _cpu() -> str:
 
 
 def _simd() -> str:
-    """The widest instruction set that numpy uses here, as numpy names it."""
+    """The widest instruction set that numpy uses here, as numpy names it; "none" where it was built without any."""
     import numpy as np
 
-    found = np.show_config(mode="dicts")["SIMD Extensions"]
+    found = np.show_config(mode="dicts").get("SIMD Extensions", {})
     return str(next(iter(reversed([*found.get("baseline", ()), *found.get("found", ())])), "none"))
 
 

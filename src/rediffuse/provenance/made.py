@@ -2,41 +2,30 @@
 
 import hashlib
 import json
-import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from rediffuse import files
-from rediffuse.errors import UserError
 from rediffuse.provenance.digests import out_md5
 from rediffuse.provenance.environment import environment
 from rediffuse.provenance.pipeline import stage_files
+from rediffuse.provenance.source import git_commit
 from rediffuse.workspace import Workspace
 
 
 def write_record(workspace: Workspace, stage: str) -> None:
     """Note what made the outs that a stage has just written; nothing for a stage without outs.
 
-    Experiments that made other outs have records of their own. The outs are what counts: a disk that is full now, or a
-    dvc.yaml that is being edited, takes no result away, so a record that can't be written is a warning.
+    Experiments that made other outs have records of their own. The outs are what counts, and what they were made from
+    may be gone by now: whatever goes wrong here (a full disk, a dvc.yaml in the middle of an edit) is a warning.
     """
     try:
-        known = stage_files(workspace).get(stage)
-        outs = {} if known is None else {str(path): out_md5(workspace.root / path) for path in known.outs}
-        written = {path: digest for path, digest in outs.items() if digest is not None}
-        if not written:
-            return
-        record = {
-            "stage": stage,
-            "environment": environment(workspace.root),
-            "outs": written,
-            "commit": _commit(workspace.root),
-        }
-        files.write_json(record_path(workspace, stage, written), record)
-    except (OSError, UserError) as error:
-        sys.stderr.write(f"warning: what made the outs of stage {stage} is not noted: {error}\n")
+        _write_record(workspace, stage)
+    except Exception as error:
+        why = " ".join(str(error).split()) or type(error).__name__
+        sys.stderr.write(f"warning: what made the outs of stage {stage} is not noted: {why}\n")
 
 
 def read_environment(workspace: Workspace, stage: str, outs: Mapping[str, str]) -> dict[str, str] | None:
@@ -55,10 +44,16 @@ def record_path(workspace: Workspace, stage: str, outs: Mapping[str, str]) -> Pa
     return workspace.state / "made" / stage / f"{name}.json"
 
 
-def _commit(root: Path) -> str | None:
-    """The commit that the checkout stands on; None outside git."""
-    try:
-        answer = subprocess.run(["git", "rev-parse", "HEAD"], cwd=root, capture_output=True, text=True, check=True)
-    except (OSError, subprocess.CalledProcessError):
-        return None
-    return answer.stdout.strip()
+def _write_record(workspace: Workspace, stage: str) -> None:
+    known = stage_files(workspace).get(stage)
+    outs = {} if known is None else {str(path): out_md5(workspace.root / path) for path in known.outs}
+    written = {path: digest for path, digest in outs.items() if digest is not None}
+    if not written:
+        return
+    record = {
+        "stage": stage,
+        "environment": environment(workspace.root),
+        "outs": written,
+        "commit": git_commit(workspace.root),
+    }
+    files.write_json(record_path(workspace, stage, written), record)

@@ -1,6 +1,7 @@
-"""Which code is running, by its content."""
+"""Which code is running: by its content, and by its commit."""
 
 import hashlib
+import subprocess
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -22,3 +23,12 @@ def source_digest(stage: Path, parts: Iterable[str]) -> str:
             content = file.read_bytes()
             digest.update(f"{file.relative_to(root).as_posix()}\0{len(content)}\0".encode() + content)
     return digest.hexdigest()
+
+
+def git_commit(root: Path) -> str | None:
+    """The commit that a checkout stands on, or None outside git; for an experiment it is the baseline's."""
+    try:
+        answer = subprocess.run(["git", "rev-parse", "HEAD"], cwd=root, capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return answer.stdout.strip()

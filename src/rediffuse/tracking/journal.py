@@ -11,9 +11,9 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,12 +21,14 @@ from rediffuse.tracking.records import Artifact, Record, Told, decode, encode
 from rediffuse.workspace import Workspace
 
 _KEY_DIGITS = 16
+_TIME = "%Y%m%dT%H%M%S.%f"
 
 
 class Line(NamedTuple):
-    """A line of a journal: what it tells (None: it can't be read), and where the next one begins, in bytes."""
+    """A line of a journal: what it tells (None: it can't be read), and where it and the next one begin, in bytes."""
 
     told: Told | None
+    start: int
     end: int
 
 
@@ -44,7 +46,7 @@ class Journal:
         self._records = os.open(folder / "records.jsonl", flags, 0o644)
         self._open = [self._records, hold]
         self._torn = False
-        self.sent, self.run_id = _mirrored(folder)
+        self.sent, self.run_id, self.late = _mirrored(folder)
 
     @classmethod
     def begin(cls, workspace: Workspace, key: str) -> "Journal":
@@ -54,12 +56,13 @@ class Journal:
             OSError: it can't be written.
         """
         with _listed(workspace) as parent:
-            now = datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%f")
-            folder = parent / f"{now}-{key[:_KEY_DIGITS]}"
+            folder = parent / f"{_next(waiting(workspace)).strftime(_TIME)}-{key[:_KEY_DIGITS]}"
             folder.mkdir()
             journal = cls.hold(folder)
             if journal is None:
                 raise FileExistsError(f"another process holds {folder}")
+            # Beside the lock of whoever holds it: see `is_written`.
+            fcntl.flock(journal._records, fcntl.LOCK_SH)
             return journal
 
     @classmethod
@@ -110,20 +113,32 @@ class Journal:
         """The whole lines that MLflow has not; the last one may be in the making, or cut short by a kill."""
         with (self.folder / "records.jsonl").open("rb") as file:
             file.seek(self.sent)
-            end = self.sent
+            start = self.sent
             for line in file:
                 if not line.endswith(b"\n"):
                     return
-                end += len(line)
-                yield Line(decode(line), end)
+                end = start + len(line)
+                yield Line(decode(line), start, end)
+                start = end
 
-    def note_sent(self, end: int, run_id: str | None) -> None:
-        """MLflow has all up to this byte, in this run. Told again, it would change nothing: so no fsync, no error."""
-        self.sent, self.run_id = end, run_id
+    def put_off(self) -> Iterator[Line]:
+        """The lines before those that `note_sent` was told to try again."""
+        for start in self.late:
+            with (self.folder / "records.jsonl").open("rb") as file:
+                file.seek(start)
+                line = file.readline()
+            yield Line(decode(line), start, start + len(line))
+
+    def note_sent(self, end: int, run_id: str | None, late: Sequence[int] = ()) -> None:
+        """MLflow has all up to this byte, in this run, but the lines that begin at `late`.
+
+        Told again, it would change nothing: so no fsync, no error.
+        """
+        self.sent, self.run_id, self.late = end, run_id, tuple(late)
         mirror = self.folder / "mirror.json"
         temporary = mirror.with_suffix(".new")
         with suppress(OSError):
-            temporary.write_text(json.dumps({"sent": end, "run_id": run_id}))
+            temporary.write_text(json.dumps({"sent": end, "run_id": run_id, "late": self.late}))
             temporary.replace(mirror)
 
     def forget_file(self, record: Record) -> None:
@@ -165,6 +180,32 @@ def held(workspace: Workspace, folder: Path) -> Iterator[Journal | None]:
             journal.release()
 
 
+def is_written(folder: Path) -> bool:
+    """Whether the stage that began this journal still runs; whoever else holds it has all of it, and is soon done.
+
+    Raises:
+        OSError: it can't be read.
+    """
+    try:
+        with (folder / "records.jsonl").open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except BlockingIOError:
+        return True
+    return False
+
+
+def _next(folders: Sequence[Path]) -> datetime:
+    """Now, or just after the newest of these journals where the clock was set back since."""
+    latest = datetime.now(UTC)
+    for folder in folders:
+        with suppress(ValueError):
+            begun = datetime.strptime(folder.name.partition("-")[0], _TIME).replace(tzinfo=UTC)
+            latest = max(latest, begun + timedelta(microseconds=1))
+    return latest
+
+
 @contextmanager
 def _listed(workspace: Workspace) -> Iterator[Path]:
     """The folder of all journals, locked: between the making of a journal and its lock nobody else may hold it."""
@@ -175,10 +216,10 @@ def _listed(workspace: Workspace) -> Iterator[Path]:
         yield parent
 
 
-def _mirrored(folder: Path) -> tuple[int, str | None]:
-    """How many bytes MLflow has, and in which run."""
+def _mirrored(folder: Path) -> tuple[int, str | None, tuple[int, ...]]:
+    """How many bytes MLflow has, in which run, and where the lines begin that it lacks of them."""
     try:
         value = json.loads((folder / "mirror.json").read_bytes())
-        return int(value["sent"]), value["run_id"]
-    except (OSError, ValueError, KeyError, TypeError):
-        return 0, None  # To tell it all again is slow, not wrong.
+        return int(value["sent"]), value["run_id"], tuple(map(int, value.get("late", ())))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return 0, None, ()  # To tell it all again is slow, not wrong.

@@ -12,10 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from mlflow.entities import Metric, Param, RunTag
+from mlflow.exceptions import MlflowException
 
 from rediffuse.tracking import lineage
 from rediffuse.tracking.names import safe_name
 from rediffuse.tracking.records import Artifact, Begin, Data, End, Points, Summaries, Tags, Told, Weights
+from rediffuse.tracking.refusals import is_refused
 from rediffuse.tracking.store import Store
 
 KEY_TAG = "rediffuse.key"
@@ -75,6 +77,14 @@ class MlflowRun:
                     self._set_tags(record.tags)
                     self._client.set_terminated(self.id, record.status, end_time=at)
 
+    def check_taken(self) -> None:
+        """Tell MLflow what it knows already.
+
+        Raises:
+            Exception: it takes nothing of this run now.
+        """
+        self._set_tags({JOURNAL_TAG: self._folder.name})
+
     def entity(self) -> Any:
         """MLflow's own view of the run, as it stands in the store."""
         return self._client.get_run(self.id)
@@ -102,7 +112,7 @@ class MlflowRun:
             self._client.log_artifact(self.id, str(path), artifact.folder)
 
     def _log_summaries(self, summaries: Summaries, at: int) -> None:
-        model = lineage.find_model(self, summaries.model) if summaries.model else None
+        model = self._model_of(summaries)
         known: dict[str, float] = self.entity().data.metrics
         held = {metric.key for metric in model.metrics or []} if model else known.keys()
         fresh = []
@@ -116,6 +126,15 @@ class MlflowRun:
             step = 1 + max((point.step for point in history), default=-1)
             fresh.append(_metric(name, value, at, step, model.model_id if model else None))
         self._log_metrics(fresh)
+
+    def _model_of(self, summaries: Summaries) -> Any:
+        """The LoggedModel that the numbers belong to as well, where MLflow has it and knows of such."""
+        try:
+            return lineage.find_model(self, summaries.model) if summaries.model else None
+        except MlflowException as error:
+            if is_refused(error):
+                return None
+            raise
 
     def _log_points(self, told: Sequence[Told]) -> None:
         """Log the points whose metric does not have their step yet.

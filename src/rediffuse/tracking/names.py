@@ -1,5 +1,6 @@
-"""Names that MLflow takes for metrics, parameters and tags, whatever a class or a file is called."""
+"""Names and texts that MLflow takes for metrics, parameters and tags, whatever a class or a file is called."""
 
+import json
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -11,6 +12,11 @@ def safe_name(name: str, keep: str = "") -> str:
     """The name with letters, digits, `_.- ` and what `keep` adds; anything else becomes `_`. At most 250 characters."""
     safe = re.sub(rf"[^\w.\- {re.escape(keep)}]", "_", name)[:250]
     return safe if safe.strip(".") else "_"  # MLflow reads names as paths, and refuses `a/../b`
+
+
+def as_text(value: Any) -> str:
+    """A parameter's value as params.yaml would show it."""
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 def summary_names(stage: str, metrics: Mapping[str, Any]) -> dict[str, float]:

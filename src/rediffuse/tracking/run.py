@@ -6,21 +6,21 @@ never the training.
 
 import json
 import os
-import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from rediffuse.errors import LeavingError, TryAgainError
 from rediffuse.params import Params, flatten
+from rediffuse.provenance.source import git_commit
 from rediffuse.tracking import LAST_STAGE, mirror
 from rediffuse.tracking.journal import Journal
 from rediffuse.tracking.key import content_key
 from rediffuse.tracking.mlflow_run import close
-from rediffuse.tracking.names import safe_name
+from rediffuse.tracking.names import as_text, safe_name
 from rediffuse.tracking.records import Artifact, Begin, End, Points, Record, Summaries, Tags
 from rediffuse.tracking.sender import Sender
 from rediffuse.tracking.store import check_uri, reason
@@ -28,7 +28,7 @@ from rediffuse.workspace import Workspace
 
 # Seconds for MLflow to take the rest of a stage: for one that is slow; one that does not answer is known long before.
 _AT_THE_END = 60.0
-_LEAVING = 2.0  # the same where the process was asked to leave
+_LEAVING = 2.0  # the same where it ends before its work is done
 
 
 @contextmanager
@@ -46,9 +46,7 @@ def opened_run(params: Params, workspace: Workspace, stage: str) -> Iterator["Tr
         run.tell(End(status="FAILED"))
         run.finish(_AT_THE_END if isinstance(error, Exception) else _LEAVING)
         raise
-    # Asked to leave while MLflow takes its time: the stage is complete, and the journal keeps the rest.
-    with suppress(TryAgainError, LeavingError):
-        run.finish(_AT_THE_END)
+    run.finish(_AT_THE_END)
 
 
 class TrackedRun:
@@ -143,8 +141,6 @@ class TrackedRun:
         """Whatever goes wrong inside (a full disk, say) costs the tracking, never the stage."""
         try:
             yield
-        except TryAgainError:
-            raise  # The process is asked to leave.
         except Exception as error:
             if not self._warned:
                 self._warned = True
@@ -157,8 +153,8 @@ class TrackedRun:
 def _begin(params: Params, workspace: Workspace, stage: str, key: str) -> Begin:
     """That this stage begins, here and now."""
     experiment = os.environ.get("DVC_EXP_NAME")
-    commit = _git_commit(workspace.root)
-    tags = {f"runtime.{name}": _as_text(value) for name, value in params.runtime.model_dump().items()}
+    commit = git_commit(workspace.root)
+    tags = {f"runtime.{name}": as_text(value) for name, value in params.runtime.model_dump().items()}
     tags |= {"rediffuse.stage": stage, "dvc.root": str(workspace.home.absolute())}
     tags |= {"mlflow.source.git.commit": commit} if commit else {}
     tags |= {"dvc.experiment": experiment} if experiment else {}
@@ -166,20 +162,6 @@ def _begin(params: Params, workspace: Workspace, stage: str, key: str) -> Begin:
         key=key,
         name=f"{params.prepare.source}-{params.model.name}-{params.diffusion.process}-{key[:8]}",
         experiment=experiment,
-        params={safe_name(name): _as_text(value) for name, value in flatten(params.tracked()).items()},
+        params={safe_name(name): as_text(value) for name, value in flatten(params.tracked()).items()},
         tags=tags,
     )
-
-
-def _as_text(value: Any) -> str:
-    """A parameter's value as params.yaml would show it."""
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-
-
-def _git_commit(root: Path) -> str | None:
-    """The commit the checkout stands on, or None outside git; for an experiment it is the baseline's."""
-    try:
-        answer = subprocess.run(["git", "rev-parse", "HEAD"], cwd=root, capture_output=True, text=True, check=True)
-    except (OSError, subprocess.CalledProcessError):
-        return None
-    return answer.stdout.strip()

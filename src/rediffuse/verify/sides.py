@@ -74,7 +74,7 @@ def of_run(
         outs = {path: tags[tag] for path in making.outs if (tag := safe_name(_OUT_TAG + path, keep="/")) in tags}
         if not outs:
             continue
-        params = {safe_name(key): _plain(_as_text(value)) for key, value in _completed(making.params).items()}
+        params = {safe_name(key): _plain(as_text(value)) for key, value in _completed(making.params).items()}
         prefix = safe_name(tag_prefix(name), keep="/")
         environment = {tag.removeprefix(prefix): text for tag, text in tags.items() if tag.startswith(prefix)}
         comparable = key is not None and _still_there(workspace, making)
@@ -162,7 +162,7 @@ def _present_key(workspace: Workspace, logged: Mapping[str, Any]) -> str | None:
         params = load_params(workspace.params)
     except UserError:
         return None
-    present = {safe_name(name): _plain(_as_text(value)) for name, value in flatten(params.tracked()).items()}
+    present = {safe_name(name): _plain(as_text(value)) for name, value in flatten(params.tracked()).items()}
     return content_key(params, workspace) if present == logged else None
 
 
@@ -176,7 +176,8 @@ def _run(workspace: Workspace, run_id: str) -> Any:
     # A second's import, for one of three ways.
     from mlflow import MlflowClient
 
-    from rediffuse.tracking.store import check_server, reason, sqlite_file, tracking_uri
+    from rediffuse.tracking.names import as_text
+from rediffuse.tracking.store import check_server, reason, sqlite_file, tracking_uri
 
     uri = tracking_uri(workspace)
     database = sqlite_file(uri)
@@ -188,10 +189,6 @@ def _run(workspace: Workspace, run_id: str) -> Any:
     except Exception as error:
         raise UserError(f"--run: MLflow gives no run {run_id}: {reason(error)}") from None
 
-
-def _as_text(value: Any) -> str:
-    """A parameter as a run lists it."""
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 def _plain(text: str) -> Any:

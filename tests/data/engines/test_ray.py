@@ -5,6 +5,7 @@ import sys
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import shard_work as work
@@ -65,3 +66,20 @@ def test_without_ray_the_message_says_what_to_install(monkeypatch: pytest.Monkey
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(UserError, match=r"runtime\.engine is ray, .* pip install 'rediffuse\[ray\]'"):
         open_engine("ray", 2)
+
+
+@pytest.mark.parametrize("error", [ConnectionError("nobody there"), RuntimeError("a version of its own")])
+def test_a_ray_that_does_not_start_leaves_the_signals_as_they_were(monkeypatch: pytest.MonkeyPatch, error: Exception):
+    def init(**_: object) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        raise error
+
+    monkeypatch.setitem(sys.modules, "ray", SimpleNamespace(init=init))
+    monkeypatch.setitem(sys.modules, "ray.data", SimpleNamespace(TaskPoolStrategy=None))
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        with open_engine("ray", 2) as engine, pytest.raises((UserError, RuntimeError)):
+            list(engine.map(int, ["1"]))
+        assert signal.getsignal(signal.SIGTERM) == before
+    finally:
+        signal.signal(signal.SIGTERM, before)

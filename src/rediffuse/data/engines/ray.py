@@ -100,11 +100,12 @@ class Ray:
         asked = signal.getsignal(signal.SIGTERM)
         try:
             self._ray.init(**where, runtime_env=code, log_to_driver=False, logging_level=logging.ERROR)
+        except ConnectionError as error:
+            raise UserError(f"RAY_ADDRESS is {os.environ.get('RAY_ADDRESS')}: {error}") from None
+        finally:
             # Ray puts its own in place, which ends the process with 15.
             if threading.current_thread() is threading.main_thread():
                 signal.signal(signal.SIGTERM, asked)
-        except ConnectionError as error:
-            raise UserError(f"RAY_ADDRESS is {os.environ.get('RAY_ADDRESS')}: {error}") from None
         self._started = True
         logging.getLogger("ray.data").setLevel(logging.CRITICAL)
         context = self._data.DataContext.get_current()
