@@ -38,6 +38,7 @@ SOURCE = (
     "files.py",
     "model.py",
     "power_ema.py",
+    "processes.py",
     "randomness.py",
     "runtime.py",
     "seeds.py",

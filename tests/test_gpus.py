@@ -158,7 +158,7 @@ def test_the_slices_of_one_gpu_are_told_apart(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(torch.cuda, "get_device_properties", lambda place: SimpleNamespace(uuid="a"))
     for slice_name, lock in (("MIG-1", "MIG-1"), ("MIG-GPU-9/7/0", "MIG-GPU-9-7-0"), ("0", "GPU-a")):
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", slice_name)
-        assert runtime._gpu_names() == [lock]
+        assert runtime.gpu_names() == [lock]
 
 
 @pytest.mark.gpu

@@ -1,13 +1,14 @@
 import json
 import subprocess
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from rediffuse.errors import TryAgainError, UserError
-from rediffuse.params import Params
+from rediffuse.params import Params, RuntimeParams
 from rediffuse.stage import run_stage
 from rediffuse.tracking import Untracked
 from rediffuse.workspace import Workspace
@@ -50,6 +51,23 @@ def test_a_live_stage_gets_the_run_as_well(folder: Path) -> None:
     run_stage(train, live=True)
     assert [root for root, _ in seen] == [folder]
     assert isinstance(seen[0][1], Untracked)
+
+
+def test_all_processes_use_the_runtime_of_the_first(folder: Path) -> None:
+    seen: list[Any] = []
+
+    class Other:
+        first = False
+
+        def broadcast(self, runtime: RuntimeParams) -> RuntimeParams:
+            return runtime.model_copy(update={"checkpoint_every": 77, "reduction": "fast"})
+
+    def train(params: Params, _: Workspace) -> dict[str, Any]:
+        seen.append(params.runtime)
+        return {}
+
+    run_stage(train, joined=lambda module, runtime: nullcontext(Other()))
+    assert [(used.checkpoint_every, used.reduction, used.progress) for used in seen] == [(77, "fast", False)]
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from rediffuse.errors import UserError
+from rediffuse.params import flatten
 
 Value = TypeVar("Value")
 
@@ -68,7 +69,7 @@ class Processes:
         Raises:
             UserError: names the first that differs.
         """
-        facts = self.gather_on_all(_flat(parts))
+        facts = self.gather_on_all(flatten(dict(parts)))
         for rank, other in enumerate(facts):
             for key in sorted(facts[0].keys() | other.keys()):
                 if facts[0].get(key) != other.get(key):
@@ -107,11 +108,3 @@ class _Spread(Protocol):
 def wire(device: torch.device) -> torch.device:
     """Where tensors of `device` must lie to be exchanged: processes that share a GPU exchange through the CPU."""
     return device if f"{device.type}:nccl" in dist.get_backend_config() else torch.device("cpu")
-
-
-def _flat(parts: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested mappings as one, with keys a.b.c."""
-    flat: dict[str, Any] = {}
-    for key, value in parts.items():
-        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {prefix + key: value}
-    return flat

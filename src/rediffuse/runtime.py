@@ -36,7 +36,7 @@ def take_gpus(count: int = 1) -> list[int]:
     Args:
         count: 1 to torch.cuda.device_count().
     """
-    return gpus.take(_gpu_names(), count)
+    return gpus.take(gpu_names(), count)
 
 
 def start(runtime: RuntimeParams) -> torch.device:
@@ -100,7 +100,7 @@ def _of_cuda(device: torch.device) -> dict[str, str]:
     return {"driver": driver[1] if driver else "unknown", "cublas_workspace": os.environ["CUBLAS_WORKSPACE_CONFIG"]}
 
 
-def _gpu_names() -> list[str]:
+def gpu_names() -> list[str]:
     """What every process calls the GPUs that this one sees, whatever CUDA_VISIBLE_DEVICES hides or sorts otherwise."""
     count = torch.cuda.device_count()
     visible = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")

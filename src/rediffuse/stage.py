@@ -4,7 +4,7 @@ import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from rediffuse.errors import LeavingError, TryAgainError, UserError
 from rediffuse.leaving import stay, watched
@@ -18,12 +18,19 @@ if TYPE_CHECKING:
     from rediffuse.tracking.run import TrackedRun
 
 
+Value = TypeVar("Value")
+
+
 class Member(Protocol):
     """One of the processes that compute a stage; `processes.Processes` is one."""
 
     @property
     def first(self) -> bool:
         """Whether this is the one that prints and writes."""
+        ...
+
+    def broadcast(self, value: Value) -> Value:
+        """The first one's value, on all of them."""
         ...
 
 
@@ -34,6 +41,9 @@ Joined = Callable[[str, RuntimeParams], AbstractContextManager[Member]]
 @dataclass(frozen=True)
 class _Alone:
     first: bool = True
+
+    def broadcast(self, value: Value) -> Value:
+        return value
 
 
 def _alone(module: str, runtime: RuntimeParams) -> AbstractContextManager[Member]:  # noqa: ARG001
@@ -62,6 +72,8 @@ def run_stage(
             workspace = Workspace.here()
             params = load_params(workspace.params)
             with joined(f"stages.{name}", params.runtime) as member:
+                # Each may have read a params.yaml of its own; all must exchange and save at the same steps.
+                params = params.model_copy(update={"runtime": member.broadcast(params.runtime)})
                 if member.first:
                     check_inputs(workspace, name)
                 else:

@@ -19,7 +19,6 @@ PLUMBING = {
     "rediffuse.leaving",
     "rediffuse.memory",
     "rediffuse.params",
-    "rediffuse.processes",
     "rediffuse.progress",
     "rediffuse.provenance",
     "rediffuse.stage",

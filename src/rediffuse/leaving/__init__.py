@@ -138,6 +138,15 @@ def stay() -> None:
         _current.stay()
 
 
+def unwatch() -> None:
+    """Watch no more, to the end of the process: it leaves when another one that it works for does."""
+    global _current
+    if _current:
+        _current.stop()
+        _current.reason = None
+        _current = None
+
+
 class _Watch:
     """The signal handlers of one process, and the thread that keeps the time."""
 
@@ -203,13 +212,15 @@ class _Watch:
         self.code = getattr(error, "exit_code", 1)
 
     def stop(self) -> None:
-        """Put everything back."""
+        """Put everything back, once."""
+        thread, self._thread = self._thread, None
+        if thread is None:
+            return
         for number, before in self._before.items():
             signal.signal(number, before)
         signal.set_wakeup_fd(self._woken_before)
         os.write(self._writer, _STOP)
-        if self._thread:
-            self._thread.join()
+        thread.join()
         os.close(self._reader)
         os.close(self._writer)
 

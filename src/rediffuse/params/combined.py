@@ -32,13 +32,9 @@ class Params(Section):
 
     @model_validator(mode="after")
     def _shared_out(self) -> Self:
-        train, processes = self.train, self.runtime.processes
-        if train.batch_size // train.microbatch % processes:
-            raise ValueError(
-                f"runtime.processes is {processes}, but train.batch_size {train.batch_size} and train.microbatch "
-                f"{train.microbatch} make {train.batch_size // train.microbatch} microbatches a step, which so many "
-                "can't share evenly"
-            )
+        processes = self.runtime.processes
+        if reason := self.train.why_not_shared(processes):
+            raise ValueError(f"runtime.processes is {processes}, but {reason}")
         return self
 
     @model_validator(mode="after")

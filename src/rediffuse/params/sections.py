@@ -117,6 +117,20 @@ class TrainParams(Section):
     log_every: Count
     validate_every: Count
 
+    @property
+    def microbatches(self) -> int:
+        """Of a step."""
+        return self.batch_size // self.microbatch
+
+    def why_not_shared(self, processes: int) -> str | None:
+        """Why so many processes can't share the microbatches of a step evenly, as a clause; None where they can."""
+        if self.microbatches % processes == 0:
+            return None
+        return (
+            f"train.batch_size {self.batch_size} and train.microbatch {self.microbatch} make {self.microbatches} "
+            "microbatches a step, which so many can't share evenly"
+        )
+
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         if self.batch_size % self.microbatch:

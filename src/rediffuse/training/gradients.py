@@ -121,13 +121,9 @@ def check_shares(params: TrainParams, processes: Processes) -> int:
     Raises:
         UserError: they can't.
     """
-    microbatches = params.batch_size // params.microbatch
-    if microbatches % processes.count:
-        raise UserError(
-            f"{processes.count} processes were started, but train.batch_size {params.batch_size} and train.microbatch "
-            f"{params.microbatch} make {microbatches} microbatches a step, which so many can't share evenly"
-        )
-    return microbatches
+    if reason := params.why_not_shared(processes.count):
+        raise UserError(f"{processes.count} processes were started, but {reason}")
+    return params.microbatches
 
 
 class _Evaluated(nn.Module):
