@@ -13,7 +13,7 @@ from rediffuse.provenance.environment import tag_prefix
 from rediffuse.provenance.made import read_environment
 from rediffuse.provenance.pipeline import StageFiles, locked_stages, stage_files
 from rediffuse.tracking.key import content_key
-from rediffuse.tracking.names import safe_name
+from rediffuse.tracking.names import as_text, safe_name
 from rediffuse.verify.comparison import CODE, Making
 from rediffuse.workspace import Workspace
 
@@ -176,8 +176,7 @@ def _run(workspace: Workspace, run_id: str) -> Any:
     # A second's import, for one of three ways.
     from mlflow import MlflowClient
 
-    from rediffuse.tracking.names import as_text
-from rediffuse.tracking.store import check_server, reason, sqlite_file, tracking_uri
+    from rediffuse.tracking.store import check_server, reason, sqlite_file, tracking_uri
 
     uri = tracking_uri(workspace)
     database = sqlite_file(uri)
@@ -188,7 +187,6 @@ from rediffuse.tracking.store import check_server, reason, sqlite_file, tracking
         return MlflowClient(uri).get_run(run_id)
     except Exception as error:
         raise UserError(f"--run: MLflow gives no run {run_id}: {reason(error)}") from None
-
 
 
 def _plain(text: str) -> Any:
