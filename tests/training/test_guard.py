@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from rediffuse.diffusion import DenoisingLoss, Edm
+from rediffuse.diffusion import DenoisingLoss, Edm, Uncertainty
 from rediffuse.errors import UserError
 from rediffuse.params import GuardParams
 from rediffuse.training.batches import Batches
@@ -50,6 +50,12 @@ def test_a_spike_is_a_loss_above_so_many_times_the_mean_of_those_taken():
     assert first.usual == second.usual == pytest.approx(mean, rel=1e-6)
     assert first.finite
     assert first.reason == f"the loss is 6.3, {6.3 / mean:.3g} times its running mean"
+
+
+def test_a_loss_of_nothing_is_told_without_a_division():
+    guard = Guard(rules(spike=3.0), CPU)
+    judged(guard, [0.0] * SETTLED + [1.0])
+    assert [each.reason for each in guard.refusals()] == ["the loss is 1, and its running mean 0"]
 
 
 def test_the_running_mean_forgets_at_a_fixed_rate_in_the_end():
@@ -96,7 +102,8 @@ class Spoilt(DenoisingLoss):
 def spoilt_fit(folder: Path, factors: dict[int, float], **changes):
     """Two microbatches a step: number 2·k is the first of step k + 1."""
     first = changes.pop("first", 0)
-    ours = replace(model(), loss=Spoilt({place - 2 * first: factor for place, factor in factors.items()}))
+    loss = Spoilt({place - 2 * first: factor for place, factor in factors.items()})
+    ours = replace(model(), loss=loss, uncertainty=changes.pop("uncertainty", None))
     guard = rules(**changes.pop("guard", {}))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("tests.training.test_training.model", lambda **_: ours)
@@ -138,6 +145,26 @@ def test_a_skipped_step_leaves_weights_and_moments_as_they_were(tmp_path: Path):
         moments, others = skipped.optimizer.state[ours], before.optimizer.state[theirs]
         assert all(torch.equal(moments[key], others[key]) for key in ("step", "exp_avg", "exp_avg_sq"))
     assert skipped.guard.skipped == 1
+
+
+@pytest.mark.parametrize("microbatch", [4, 8])
+def test_a_spike_is_seen_before_the_loss_is_balanced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, microbatch: int):
+    """Balanced, the loss of a trained model is negative, and so above any number of times its mean."""
+    monkeypatch.setattr("rediffuse.training.guard.SETTLED", 3)
+    uncertainty, log = Uncertainty(Edm()), Recorder()
+    with torch.no_grad():
+        uncertainty.linear.bias.fill_(-9)
+    state, curves = spoilt_fit(
+        tmp_path,
+        dict.fromkeys(range(24), 1e-4) | {18 if microbatch == 4 else 9: 6e-3},
+        uncertainty=uncertainty,
+        guard={"spike": 10.0},
+        train={"log_every": 1, "lr": 1e-6, "microbatch": microbatch},
+        log=log,
+    )
+    assert [row["step"] for row in curves.training if row["loss"] < -5] == [1, 2, 3, 4, 5, 6, 7, 8, 9, 11, 12]
+    assert list(log.documents) == ["step-0000010"]
+    assert 0 < float(state.guard.memory[1]) < 1e-3
 
 
 @pytest.mark.parametrize("kill", [1, 2])
