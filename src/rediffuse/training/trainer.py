@@ -105,7 +105,9 @@ def train(
         check: called before each microbatch; what it raises leaves `state` as the last whole step made it.
         gradients: how they are summed over the microbatches; None: exactly, by the processes there are.
     """
-    weights = list(state.trained.parameters())
+    # The optimizer's: of modules that are sharded, those that `parameters` gives may be put together from the last
+    # evaluation, and no gradient reaches these.
+    weights = [each for group in state.optimizer.param_groups for each in group["params"]]
     gradients = gradients or Exact(weights, params.batch_size // params.microbatch)
 
     with batches.stream(state.step, params.steps, gradients.mine) as read:
