@@ -96,6 +96,23 @@ class Fast:
             self.module = DistributedDataParallel(
                 _Evaluated(trained), broadcast_buffers=False, gradient_as_bucket_view=True
             )
+        self._settle(list(trained.parameters()))
+
+    def _settle(self, weights: Sequence[nn.Parameter]) -> None:
+        """Let torch put the gradients into the buckets that it keeps.
+
+        After the first step of a process it sorts them into buckets by the order in which they came. The order in which
+        more than two are added depends on a number's place in its bucket, so the first step of a process that goes on
+        from a checkpoint would have other bits. This makes it sort them before, by their order in the network.
+        """
+
+        def nothing(index: int) -> Loss:  # noqa: ARG001
+            none = torch.stack([each.flatten()[0] * 0 for each in weights]).sum()
+            return Loss(none, none)
+
+        _backward(self.module(nothing, 0))
+        for each in weights:
+            each.grad = None
 
     def __call__(self, part: Part) -> Loss:
         """See `Gradients`."""
