@@ -1,4 +1,4 @@
-"""The gradient of a step, from the microbatches that the processes have of it: exactly, fast, or spread over them."""
+"""The gradient of a step, from the microbatches that the processes have of it: exactly, fast, or sharded over them."""
 
 import warnings
 from collections.abc import Callable, Sequence
@@ -127,7 +127,7 @@ class Sharded:
     """Each process keeps the gradients of the weights that it keeps.
 
     Args:
-        modules: sharded by `sharding.shard`, and trained.
+        modules: sharded by `sharding.sharded`, and trained.
         microbatches: of a step, on all processes together.
     """
 
