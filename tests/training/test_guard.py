@@ -12,9 +12,22 @@ from rediffuse.errors import UserError
 from rediffuse.params import GuardParams
 from rediffuse.training.batches import Batches
 from rediffuse.training.checkpoint import CheckpointFolder
+from rediffuse.training.curves import Curves
 from rediffuse.training.guard import IN_A_ROW, SETTLED, SHARE, Guard
+from rediffuse.training.pauses import Pauses
+from rediffuse.training.sharding import Follower
 from rediffuse.training.trainer import TrainingState
-from tests.training.test_training import CPU, KilledError, Killer, Recorder, examples, model, run_fit, train_params
+from tests.training.test_training import (
+    CPU,
+    KilledError,
+    Killer,
+    Recorder,
+    examples,
+    model,
+    run_fit,
+    runtime_params,
+    train_params,
+)
 
 NAN, INF = float("nan"), float("inf")
 
@@ -182,6 +195,27 @@ def test_a_training_with_skipped_steps_resumes_to_the_same_bytes(tmp_path: Path,
         assert torch.equal(ours, theirs)
     # The mean is over the steps taken: a step refused has no row of its own.
     assert [row["step"] for row in curves.training] == [1, 3, 4, 5, 7, 8, 9, 11, 12]
+
+
+def test_a_process_that_lists_no_images_names_no_list():
+    state, params = TrainingState.new(model(), train_params()), train_params()
+    state.step = 1
+    state.guard.judge(1, torch.tensor(NAN), torch.tensor(1.0))
+    pauses = Pauses(
+        state,
+        Curves(),
+        params=params,
+        runtime=runtime_params(),
+        description={},
+        validate=lambda *_: 0.0,
+        batch_ids=lambda _: [],
+        writer=Follower(needed=False),
+        refused=None,
+        log=Recorder(),
+        preview=lambda _: b"",
+    )
+    with pytest.raises(UserError, match="the step was not taken and the last checkpoint before it is kept"):
+        pauses.pause(lambda: None)
 
 
 def test_ten_refusals_in_a_row_stop_a_training_that_skips(tmp_path: Path):
