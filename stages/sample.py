@@ -1,5 +1,6 @@
 """Stage `sample`: images of the trained model, with a sheet of them and a film of their making."""
 
+import io
 from typing import Any
 
 import numpy as np
@@ -55,8 +56,10 @@ def sample(params: Params, workspace: Workspace) -> dict[str, Any]:
     )
 
     for path, array in ((workspace.sampled_images, images), (workspace.sampled_labels, labels)):
-        with files.replacing(path) as temporary:
-            np.save(temporary, array)
+        # Not into the file: numpy tells a full disk without its number.
+        content = io.BytesIO()
+        np.save(content, array)
+        files.write_bytes(path, content.getvalue())
     files.write_bytes(workspace.grid, class_grid(images, labels, model.classes))
     files.write_bytes(workspace.film, film)
     metrics: dict[str, Any] = rounded(

@@ -17,6 +17,7 @@ from rediffuse.model import build_model, describe, save_model
 from rediffuse.params import Params
 from rediffuse.pictures import class_grid
 from rediffuse.processes import current
+from rediffuse.provenance.environment import note
 from rediffuse.provenance.source import source_digest
 from rediffuse.randomness import seeded_global
 from rediffuse.sampling import Sampling, class_mix, preview_params
@@ -83,11 +84,14 @@ def train(params: Params, workspace: Workspace, run: Run | None = None) -> dict[
         "source": source_digest(Path(__file__), SOURCE),
         "environment": runtime.environment(device),
     }
-    if processes.count > 1 and params.runtime.reduction == "fast":
-        parts["reduction"] = {"reduction": "fast", "processes": processes.count}
-    if params.train.shard:
-        parts["reduction"] = {"reduction": "shard", "processes": processes.count}
+    reduction = "shard" if params.train.shard else params.runtime.reduction
+    if reduction == "shard" or (reduction == "fast" and processes.count > 1):
+        # Sums whose bits depend on the number of processes.
+        parts["reduction"] = {"reduction": reduction, "processes": processes.count}
+        note({"reduction": reduction, "processes": str(processes.count)})
     processes.check_alike(parts)
+    log = run or Untracked()
+    log.log_document("fingerprint", parts)
     checkpoints = CheckpointFolder(workspace.state / "train" / fingerprint(parts), parts)
     # Asked now, not when all is trained.
     for path in (workspace.denoiser, workspace.plot("training"), workspace.metrics("train")):
@@ -102,7 +106,7 @@ def train(params: Params, workspace: Workspace, run: Run | None = None) -> dict[
             seed=params.seed,
             device=device,
             checkpoints=checkpoints,
-            log=run or Untracked(),
+            log=log,
             preview=preview,
         )
         if not processes.first:
@@ -120,7 +124,8 @@ def train(params: Params, workspace: Workspace, run: Run | None = None) -> dict[
                 "examples": state.step * params.train.batch_size,
                 "skipped_steps": state.guard.skipped,
                 "parameters": sum(weights.numel() for weights in model.denoiser.parameters()),
-                "loss": curves.training[-1]["loss"],
+                # Of a training shorter than a row of the curve, whose steps were all refused, there is none.
+                **({"loss": curves.training[-1]["loss"]} if curves.training else {}),
                 "val_loss": last["val_loss"],
                 "val_loss_ema": last["val_loss_ema"],
             }

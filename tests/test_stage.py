@@ -1,4 +1,6 @@
+import errno
 import json
+import os
 import subprocess
 import sys
 from contextlib import nullcontext
@@ -101,6 +103,32 @@ def test_broken_params_are_the_users_mistake(folder: Path, capsys: pytest.Captur
     assert (
         capsys.readouterr().err == "stage clean: params.yaml: the key 'seed' stands twice, in lines 1 and 2; keep one\n"
     )
+
+
+@pytest.mark.parametrize(
+    ("number", "file", "code", "line"),
+    [
+        (errno.ENOSPC, None, 75, "No space left on device; make room, and the same command goes on"),
+        (errno.EDQUOT, "/tmp/x", 75, "Disk quota exceeded (/tmp/x); make room, and the same command goes on"),
+        (errno.EROFS, "plots/a", 2, "Read-only file system (plots/a); this user must be able to read and write there"),
+        # These are no file of the user's.
+        (errno.EACCES, "/etc/shadow", None, None),
+        (errno.EACCES, None, None, None),
+        (errno.ENOENT, "plots/a", None, None),
+    ],
+)
+@pytest.mark.usefixtures("folder")
+def test_a_disk_that_takes_no_more_is_one_line_wherever_a_stage_writes(
+    capsys: pytest.CaptureFixture[str], number: int, file: str | None, code: int | None, line: str | None
+) -> None:
+    def sample(*_: Any) -> dict[str, Any]:
+        raise OSError(number, os.strerror(number), file)
+
+    with pytest.raises(OSError if code is None else SystemExit) as ended:
+        run_stage(sample)
+    if code is not None:
+        assert ended.value.code == code
+        assert capsys.readouterr().err == f"stage sample: {line}\n"
 
 
 @pytest.mark.usefixtures("folder")

@@ -59,7 +59,9 @@ def test_a_lock_on_a_folder_that_was_removed_meanwhile_is_not_taken_for_the_new_
 
 def test_a_removal_takes_all_and_what_a_killed_one_left(tmp_path: Path):
     path = tmp_path / "run"
-    (tmp_path / ".removed-1-other" / "snapshots").mkdir(parents=True)
+    # Also by a process of the same number, as in containers.
+    for leftover in (".removed-1-other", f".removed-{os.getpid()}-run"):
+        (tmp_path / leftover / "snapshots").mkdir(parents=True)
     with state_folder.locked(path):
         (path / "snapshots").mkdir()
         (path / "snapshots" / "a").touch()

@@ -7,7 +7,7 @@ from pathlib import Path
 from rediffuse import gpus
 from rediffuse.errors import UserError
 from rediffuse.params import RuntimeParams
-from rediffuse.provenance.environment import note
+from rediffuse.provenance.environment import cpu, note
 
 # cuBLAS keeps its results only with a fixed workspace, and reads this when it starts.
 os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
@@ -16,6 +16,30 @@ import numpy as np
 import torch
 
 GIVEN_GPU = "REDIFFUSE_GPU"
+
+# What torch and its libraries read to choose another kernel, another precision or another order of sums. (What ATen
+# makes of ATEN_CPU_CAPABILITY is `instructions`, and `threads` are set whatever OMP_NUM_THREADS says.)
+VARIABLES = (
+    "CUBLASLT_WORKSPACE_SIZE",
+    "CUBLAS_EMULATE_SINGLE_PRECISION",
+    "CUBLAS_EMULATION_STRATEGY",
+    "CUBLAS_WORKSPACE_CONFIG",
+    "DNNL_DEFAULT_FPMATH_MODE",
+    "DNNL_MAX_CPU_ISA",
+    "MKL_CBWR",
+    "MKL_DYNAMIC",
+    "MKL_ENABLE_INSTRUCTIONS",
+    "NCCL_ALGO",
+    "NCCL_NVLS_ENABLE",
+    "NCCL_PROTO",
+    "NVIDIA_TF32_OVERRIDE",
+    "ONEDNN_DEFAULT_FPMATH_MODE",
+    "ONEDNN_MAX_CPU_ISA",
+    "OPENBLAS_CORETYPE",
+    "TORCH_ALLOW_TF32_CUBLAS_OVERRIDE",
+    "TORCH_BLAS_PREFER_CUBLASLT",
+    "TORCH_CUDNN_SDPA_PREFERRED",
+)
 
 
 def device_type(runtime: RuntimeParams) -> str:
@@ -78,7 +102,11 @@ def environment(device: torch.device) -> dict[str, str]:
         "device": device.type,
         "threads": str(torch.get_num_threads()),
         "instructions": torch.backends.cpu.get_cpu_capability(),
+        **{name: os.environ[name] for name in VARIABLES if name in os.environ},
     }
+    if device.type == "cpu":
+        # Its libraries choose kernels by it. Beside a GPU it decides nothing, and a cluster may go on elsewhere.
+        facts["cpu"] = cpu()
     if device.type == "cuda":
         facts |= {
             "gpu": torch.cuda.get_device_name(device),
@@ -97,7 +125,7 @@ def _of_cuda(device: torch.device) -> dict[str, str]:
     except OSError:
         told = ""
     driver = re.search(r"Kernel Module.*?\s(\d+\.[\d.]+)", told)
-    return {"driver": driver[1] if driver else "unknown", "cublas_workspace": os.environ["CUBLAS_WORKSPACE_CONFIG"]}
+    return {"driver": driver[1] if driver else "unknown"}
 
 
 def gpu_names() -> list[str]:

@@ -1,9 +1,11 @@
 """The main of a stage's file: parameters in, tracked run around, one line and an exit code where it can't go on."""
 
+import errno
 import sys
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from rediffuse.errors import LeavingError, TryAgainError, UserError
@@ -33,6 +35,11 @@ class Member(Protocol):
         """The first one's value, on all of them."""
         ...
 
+
+# What no code can do anything about, whatever file it is; and what is the user's where the file is one of the
+# workspace's, and a bug where it is another.
+_FULL = {errno.ENOSPC, errno.EDQUOT}
+_FORBIDDEN = {errno.EACCES, errno.EPERM, errno.EROFS}
 
 Joined = Callable[[str, RuntimeParams], AbstractContextManager[Member]]
 """(what `python -m` runs, the section `runtime`) -> this process among others; see `joining.joined`."""
@@ -64,7 +71,8 @@ def run_stage(
     Under DVC the stage's inputs are compared with dvc.lock before it starts; what made its outs is noted when it ends.
 
     The process ends with 0, with 2 after a `UserError` or with 75 after a `TryAgainError` or a signal; each is one line
-    `stage NAME: message` on stderr. Any other exception is a bug and keeps its traceback.
+    `stage NAME: message` on stderr. A full disk is a `TryAgainError`, a file of the workspace that this user may not
+    read or write a `UserError`. Any other exception is a bug and keeps its traceback.
     """
     name = stage.__name__
     try:
@@ -79,15 +87,33 @@ def run_stage(
                 else:
                     params = params.model_copy(update={"runtime": _silent(params.runtime)})
                 with _run_of(name, params, workspace, tracked and params.runtime.tracking) as run:
-                    stage(params, workspace, run) if live else stage(params, workspace)
-                    # All is written; to leave now would only have it made again.
-                    stay()
-                    if member.first:
-                        write_record(workspace, name)
+                    with _disk_told(workspace):
+                        stage(params, workspace, run) if live else stage(params, workspace)
+                        # All is written; to leave now would only have it made again.
+                        stay()
+                        if member.first:
+                            write_record(workspace, name)
                     run.finish_stage(name)
     except (UserError, TryAgainError, LeavingError) as error:
         sys.stderr.write(f"stage {name}: {' '.join(str(error).split())}\n")
         sys.exit(error.exit_code)
+
+
+@contextmanager
+def _disk_told(workspace: Workspace) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        file = error.filename2 or error.filename
+        where = f" ({file})" if file else ""
+        if error.errno in _FULL:
+            raise TryAgainError(f"{error.strerror}{where}; make room, and the same command goes on") from error
+        ours = isinstance(file, str) and any(
+            Path(file).absolute().is_relative_to(root) for root in (workspace.root, workspace.home)
+        )
+        if error.errno in _FORBIDDEN and ours:
+            raise UserError(f"{error.strerror}{where}; this user must be able to read and write there") from error
+        raise
 
 
 def _silent(runtime: RuntimeParams) -> RuntimeParams:

@@ -5,6 +5,7 @@ import fcntl
 import os
 import shutil
 import time
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -62,7 +63,8 @@ def remove(path: Path) -> None:
 
     It is renamed first, in one step: whoever comes now makes a new folder, and nobody finds a half-removed one.
     """
-    path.rename(path.with_name(f".removed-{os.getpid()}-{path.name}"))
+    # Not by the process's number alone: in containers each has the same, and one that was killed leaves the folder.
+    path.rename(path.with_name(f".removed-{uuid.uuid4().hex}-{path.name}"))
     sweep(path.parent)
 
 

@@ -15,7 +15,7 @@ import torch
 from rediffuse import files
 from rediffuse.params.sections import GuardParams
 from rediffuse.processes import Processes, whole
-from rediffuse.training.sharding import spread
+from rediffuse.training.sharding import sharded
 from rediffuse.training.trainer import TrainingState
 from tests.faults.together import RUNTIME, START, TRAIN, compute, trained
 from tests.training.test_training import CPU, KilledError, Killer, model, run_fit
@@ -177,7 +177,7 @@ def test_a_training_that_is_spread_is_the_same_up_to_rounding(tmp_path: Path):
 
 def test_a_step_that_is_refused_moves_nothing_that_is_spread(tmp_path: Path):
     state = TrainingState.new(model(), TRAIN)
-    with spread(state, TRAIN, CPU):
+    with sharded(state, TRAIN, CPU):
         weights = list(state.trained.parameters())
         before = [whole(each).clone() for each in weights]
         for each in weights:

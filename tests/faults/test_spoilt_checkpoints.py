@@ -154,7 +154,7 @@ def altered(
     folder: Path, change: Callable[[dict[str, Tensor]], object], snapshots: Mapping[str, str] | None = None
 ) -> None:
     """A checkpoint of step 3, whole and with the right digest, of changed tensors."""
-    tensors = {name: tensor.detach().clone() for name, tensor in tensors_of(trained(3)).items()}
+    tensors = {name: tensor.detach().clone() for name, tensor in tensors_of(trained(3))}
     change(tensors)
     checkpoint_file.write(folder, Content(3, fingerprint(PARTS), snapshots or {}, "{}"), tensors)
 

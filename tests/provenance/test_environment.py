@@ -74,8 +74,16 @@ def test_what_the_device_adds_is_noted_when_torch_starts(tmp_path: Path):
     assert environment_tags(tmp_path, "train")["environment.train.processes"] == "4"
 
 
-def test_a_training_is_resumed_under_the_same_torch_numpy_device_threads_and_instructions_alone():
-    assert runtime.environment(torch.device("cpu")).keys() == {"torch", "numpy", "device", "threads", "instructions"}
+def test_a_training_is_resumed_under_the_same_libraries_machine_and_switches_alone(monkeypatch: pytest.MonkeyPatch):
+    for name in runtime.VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+    known = {"torch", "numpy", "device", "threads", "instructions", "cpu"}
+    assert runtime.environment(torch.device("cpu")).keys() == known
+    # oneDNN then multiplies in bfloat16.
+    monkeypatch.setenv("DNNL_DEFAULT_FPMATH_MODE", "BF16")
+    monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", ":16:8")
+    set_here = {"DNNL_DEFAULT_FPMATH_MODE": "BF16", "CUBLAS_WORKSPACE_CONFIG": ":16:8"}
+    assert set_here.items() <= runtime.environment(torch.device("cpu")).items()
 
 
 def test_the_fields_that_differ_are_named_with_both_values():

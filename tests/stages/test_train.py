@@ -18,6 +18,7 @@ from stages.check import check
 from stages.sample import sample
 from stages.train import train
 from tests.data.planted import contents
+from tests.training.test_training import Recorder
 
 CPU = torch.device("cpu")
 TRAIN = {"steps": 8, "batch_size": 16, "microbatch": 16, "ema_start": 2, "log_every": 4, "validate_every": 8}
@@ -120,6 +121,18 @@ def test_a_length_that_can_not_be_made_is_refused_before_it_is_trained(workspace
         train(small(params, train=POWER | {"ema_length": 0.02}), workspace)
     assert not (workspace.state / "train").exists()
     assert check(small(params, train=POWER), workspace) == {}
+
+
+def test_a_training_whose_steps_are_all_refused_has_no_loss_and_tells_what_it_was(
+    tmp_path: Path, workspace: Workspace, params: Params, monkeypatch: pytest.MonkeyPatch
+):
+    made, log = Workspace.at(shutil.copytree(workspace.root, tmp_path / "digits")), Recorder()
+    monkeypatch.setattr("torch.nn.utils.clip_grad_norm_", lambda *_: torch.tensor(float("nan")))
+    guard = params.train.guard.model_copy(update={"non_finite": "skip"})
+    metrics = train(small(params, train={"steps": 3, "snapshots": 0, "guard": guard}), made, log)
+    assert (metrics["skipped_steps"], "loss" in metrics) == (3, False)
+    assert made.plot("training").read_text() == "step,loss,lr\n"
+    assert log.documents["fingerprint"]["seed"] == params.seed
 
 
 @pytest.mark.parametrize("name", ["models", "plots", "metrics", ".pipeline", ".pipeline/train"])

@@ -47,7 +47,7 @@ def steps_in(folder: Path) -> list[int]:
 
 
 def values(state: TrainingState) -> dict[str, Tensor]:
-    return {name: tensor.clone() for name, tensor in tensors_of(state).items()}
+    return {name: tensor.clone() for name, tensor in tensors_of(state)}
 
 
 def same(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
@@ -71,7 +71,7 @@ def test_what_is_put_back_is_what_was_there(tmp_path: Path):
     checkpoints.load(state)
     assert state.step == 3
     assert same(values(state), values(held))
-    assert [value.device for value in tensors_of(state).values()] == [value.device for value in values(held).values()]
+    assert [value.device for _, value in tensors_of(state)] == [value.device for value in values(held).values()]
 
 
 def test_a_state_before_its_first_step_has_no_moments_and_is_put_back_without(tmp_path: Path):
@@ -156,7 +156,7 @@ def test_saving_returns_while_the_write_goes_on_and_later_steps_change_nothing_o
         assert begun.wait(30)
         assert steps_in(tmp_path) == []
         with torch.no_grad():
-            for tensor in tensors_of(state).values():
+            for _, tensor in tensors_of(state):
                 tensor.zero_()
         state.step = 4
         record["rows"].append(2)
@@ -204,6 +204,33 @@ def test_what_went_wrong_is_raised_once_at_the_next_call(tmp_path: Path, monkeyp
         writer.finish()
         writer.save(trained(2), {})
     assert steps_in(tmp_path) == [2]
+
+
+def test_where_no_thread_can_be_started_nobody_waits_for_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def refuse(_):
+        raise RuntimeError("can't start new thread")
+
+    checkpoints = saved(tmp_path, 1)
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    message = "the checkpoint of step 2 could not be written: can't start new thread; the checkpoint of step 1 stays"
+    with pytest.raises(TryAgainError, match=message), checkpoints.locked(), checkpoints.writer() as writer:
+        # A wait for it would be for ever.
+        monkeypatch.setattr(writer._idle, "wait", lambda: writer._idle.is_set() or pytest.fail("waits"))
+        writer.save(trained(2), {})
+
+
+def test_a_snapshot_that_can_not_be_read_is_one_that_is_spoilt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    checkpoints = CheckpointFolder(tmp_path, PARTS)
+    with checkpoints.locked(), checkpoints.writer() as writer:
+        writer.save(trained(1), {"note": 1})
+        writer.take_snapshot(trained(2), {"a": 1})
+        writer.save(trained(2), {"note": 2})
+
+    def fail(_):
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(files, "sha256", fail)
+    assert checkpoints.load(fresh()) == {"note": 1}
 
 
 def test_what_is_no_number_is_not_written(tmp_path: Path):

@@ -7,14 +7,27 @@ from pathlib import Path
 import pytest
 import torch
 
-from rediffuse.diffusion import DenoisingLoss, Edm
+from rediffuse.diffusion import DenoisingLoss, Edm, Uncertainty
 from rediffuse.errors import UserError
 from rediffuse.params import GuardParams
 from rediffuse.training.batches import Batches
 from rediffuse.training.checkpoint import CheckpointFolder
+from rediffuse.training.curves import Curves
 from rediffuse.training.guard import IN_A_ROW, SETTLED, SHARE, Guard
+from rediffuse.training.pauses import Pauses
+from rediffuse.training.sharding import Follower
 from rediffuse.training.trainer import TrainingState
-from tests.training.test_training import CPU, KilledError, Killer, Recorder, examples, model, run_fit, train_params
+from tests.training.test_training import (
+    CPU,
+    KilledError,
+    Killer,
+    Recorder,
+    examples,
+    model,
+    run_fit,
+    runtime_params,
+    train_params,
+)
 
 NAN, INF = float("nan"), float("inf")
 
@@ -50,6 +63,12 @@ def test_a_spike_is_a_loss_above_so_many_times_the_mean_of_those_taken():
     assert first.usual == second.usual == pytest.approx(mean, rel=1e-6)
     assert first.finite
     assert first.reason == f"the loss is 6.3, {6.3 / mean:.3g} times its running mean"
+
+
+def test_a_loss_of_nothing_is_told_without_a_division():
+    guard = Guard(rules(spike=3.0), CPU)
+    judged(guard, [0.0] * SETTLED + [1.0])
+    assert [each.reason for each in guard.refusals()] == ["the loss is 1, and its running mean 0"]
 
 
 def test_the_running_mean_forgets_at_a_fixed_rate_in_the_end():
@@ -96,7 +115,8 @@ class Spoilt(DenoisingLoss):
 def spoilt_fit(folder: Path, factors: dict[int, float], **changes):
     """Two microbatches a step: number 2·k is the first of step k + 1."""
     first = changes.pop("first", 0)
-    ours = replace(model(), loss=Spoilt({place - 2 * first: factor for place, factor in factors.items()}))
+    loss = Spoilt({place - 2 * first: factor for place, factor in factors.items()})
+    ours = replace(model(), loss=loss, uncertainty=changes.pop("uncertainty", None))
     guard = rules(**changes.pop("guard", {}))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("tests.training.test_training.model", lambda **_: ours)
@@ -140,6 +160,26 @@ def test_a_skipped_step_leaves_weights_and_moments_as_they_were(tmp_path: Path):
     assert skipped.guard.skipped == 1
 
 
+@pytest.mark.parametrize("microbatch", [4, 8])
+def test_a_spike_is_seen_before_the_loss_is_balanced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, microbatch: int):
+    """Balanced, the loss of a trained model is negative, and so above any number of times its mean."""
+    monkeypatch.setattr("rediffuse.training.guard.SETTLED", 3)
+    uncertainty, log = Uncertainty(Edm()), Recorder()
+    with torch.no_grad():
+        uncertainty.linear.bias.fill_(-9)
+    state, curves = spoilt_fit(
+        tmp_path,
+        dict.fromkeys(range(24), 1e-4) | {18 if microbatch == 4 else 9: 6e-3},
+        uncertainty=uncertainty,
+        guard={"spike": 10.0},
+        train={"log_every": 1, "lr": 1e-6, "microbatch": microbatch},
+        log=log,
+    )
+    assert [row["step"] for row in curves.training if row["loss"] < -5] == [1, 2, 3, 4, 5, 6, 7, 8, 9, 11, 12]
+    assert list(log.documents) == ["step-0000010"]
+    assert 0 < float(state.guard.memory[1]) < 1e-3
+
+
 @pytest.mark.parametrize("kill", [1, 2])
 def test_a_training_with_skipped_steps_resumes_to_the_same_bytes(tmp_path: Path, kill: int):
     settings = {"guard": {"non_finite": "skip", "spike": 5.0}, "train": {"log_every": 1}}
@@ -155,6 +195,27 @@ def test_a_training_with_skipped_steps_resumes_to_the_same_bytes(tmp_path: Path,
         assert torch.equal(ours, theirs)
     # The mean is over the steps taken: a step refused has no row of its own.
     assert [row["step"] for row in curves.training] == [1, 3, 4, 5, 7, 8, 9, 11, 12]
+
+
+def test_a_process_that_lists_no_images_names_no_list():
+    state, params = TrainingState.new(model(), train_params()), train_params()
+    state.step = 1
+    state.guard.judge(1, torch.tensor(NAN), torch.tensor(1.0))
+    pauses = Pauses(
+        state,
+        Curves(),
+        params=params,
+        runtime=runtime_params(),
+        description={},
+        validate=lambda *_: 0.0,
+        batch_ids=lambda _: [],
+        writer=Follower(needed=False),
+        refused=None,
+        log=Recorder(),
+        preview=lambda _: b"",
+    )
+    with pytest.raises(UserError, match="the step was not taken and the last checkpoint before it is kept"):
+        pauses.pause(lambda: None)
 
 
 def test_ten_refusals_in_a_row_stop_a_training_that_skips(tmp_path: Path):

@@ -79,6 +79,11 @@ def _machine() -> dict[str, str]:
     }
 
 
+def cpu() -> str:
+    """The processor's model name."""
+    return _machine()["cpu"]
+
+
 def _cpu() -> str:
     """The processor's model name."""
     try:

@@ -111,9 +111,12 @@ class CheckpointFolder:
         if content.fingerprint != self._fingerprint:
             raise UnusableError(f"it belongs to another training, of fingerprint {content.fingerprint[:12]}")
         for name, digest in content.snapshots.items():
-            snapshot = self.snapshots / name
-            if not snapshot.exists():
-                raise UnusableError(f"its snapshot {name} is missing")
-            if files.sha256(snapshot) != digest:
+            try:
+                found = files.sha256(self.snapshots / name)
+            except FileNotFoundError:
+                raise UnusableError(f"its snapshot {name} is missing") from None
+            except OSError as error:
+                raise UnusableError(f"its snapshot {name} can't be read: {error.strerror or error}") from error
+            if found != digest:
                 raise UnusableError(f"its snapshot {name} has other bytes than it had")
         return content, tensors

@@ -3,7 +3,7 @@
 import json
 import sys
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -61,7 +61,7 @@ class CheckpointWriter:
         """Write the state, and beside it `record`: JSON values that belong to the same moment.
 
         Raises:
-            TryAgainError: the write before this one failed.
+            TryAgainError: the write before this one failed, or no thread can be started.
             UserError: what was to be written before this holds NaN or infinity.
         """
         self.finish()
@@ -95,14 +95,19 @@ class CheckpointWriter:
         if error is not None:
             raise error
 
-    def _copied(self, tensors: Mapping[str, Tensor], prefix: str = "") -> dict[str, Tensor]:
-        """The tensors on the CPU, contiguous; the copies are good until the next call, so after a `finish` only."""
+    def _copied(self, tensors: Iterable[tuple[str, Tensor]], prefix: str = "") -> dict[str, Tensor]:
+        """The tensors on the CPU, contiguous; the copies are good until the next call, so after a `finish` only.
+
+        Args:
+            tensors: each is let go before the next is asked for.
+        """
         copies = {}
-        for name, tensor in tensors.items():
+        for name, tensor in tensors:
             copy = self._copies.get(prefix + name)
             if copy is None or (copy.shape, copy.dtype) != (tensor.shape, tensor.dtype):
                 copy = self._copies[prefix + name] = torch.empty(tensor.shape, dtype=tensor.dtype)
             copies[name] = copy.copy_(tensor.detach())
+            del tensor
         return copies
 
     def _start(self, what: str, write: Callable[[], None]) -> None:
@@ -117,7 +122,12 @@ class CheckpointWriter:
                 self._idle.set()
 
         self._idle.clear()
-        threading.Thread(target=run, name=f"writes {what}", daemon=True).start()
+        try:
+            threading.Thread(target=run, name=f"writes {what}", daemon=True).start()
+        except RuntimeError as error:
+            # No thread more is allowed, and none will say that it is done.
+            self._idle.set()
+            raise TryAgainError(f"{what} could not be written: {error}; {self._stays()}") from error
 
     def _write(self, step: int, record: str, tensors: Mapping[str, Tensor]) -> None:
         wrong = checkpoint_file.no_numbers(tensors)

@@ -7,5 +7,12 @@ from typing import Any
 
 
 def fingerprint(parts: Mapping[str, Any]) -> str:
-    """The name of all that decides a training's numbers: equal parts, equal bytes, and so one state to resume from."""
+    """Equal parts give equal bytes, and so one state to resume from.
+
+    Args:
+        parts: JSON values.
+
+    Returns:
+        64 hex digits.
+    """
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()

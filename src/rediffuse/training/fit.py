@@ -21,7 +21,7 @@ from rediffuse.training.checkpoint_writer import CheckpointWriter
 from rediffuse.training.curves import Curves
 from rediffuse.training.gradients import Exact, Fast, Gradients, Sharded, check_shares
 from rediffuse.training.pauses import Check, Log, Pauses, Preview
-from rediffuse.training.sharding import Follower, share, spread
+from rediffuse.training.sharding import Follower, sharded, share
 from rediffuse.training.trainer import TrainingState, train
 from rediffuse.training.validation import validation_loss
 
@@ -62,6 +62,11 @@ def fit(
     """
     processes = current()
     microbatches = check_shares(params, processes)
+    if params.shard:
+        # A GPU may have no room for what is not sharded yet.
+        for module in (model.denoiser, model.uncertainty):
+            if module is not None:
+                module.cpu()
     state = TrainingState.new(model, params)
     record = share(state, checkpoints.load(state) if processes.first else None, processes)
     curves = Curves(**(record or {}))
@@ -87,13 +92,13 @@ def fit(
 
     with ExitStack() as stack:
         asked = stack.enter_context(leaving.deferred())
-        writer: CheckpointWriter | Follower = Follower(spread=params.shard)
+        writer: CheckpointWriter | Follower = Follower(needed=params.shard)
         if processes.first:
             writer = stack.enter_context(checkpoints.writer())
         else:
-            runtime = _followed(runtime, spread=params.shard)
-        trained = stack.enter_context(spread(state, params, device)) if params.shard else None
-        gradients = _gradients(state, microbatches, runtime, trained)
+            runtime = _followed(runtime, needed=params.shard)
+        shards = stack.enter_context(sharded(state, params, device)) if params.shard else None
+        gradients = _gradients(state, microbatches, runtime, shards)
         bar = stack.enter_context(_progress_bar(state, params, runtime))
 
         def check() -> None:
@@ -115,7 +120,7 @@ def fit(
             refused=checkpoints.path / "refused" if processes.first else None,
             log=log,
             preview=preview,
-            # What is spread is saved by all at once.
+            # What is sharded is saved by all at once.
             agreed=processes.broadcast if params.shard else bool,
         )
         state.denoiser.train()
@@ -137,19 +142,19 @@ def fit(
 
 
 def _gradients(
-    state: TrainingState, microbatches: int, runtime: RuntimeParams, spread: list[nn.Module] | None
+    state: TrainingState, microbatches: int, runtime: RuntimeParams, shards: list[nn.Module] | None
 ) -> Gradients:
-    if spread:
-        return Sharded(spread, microbatches)
+    if shards:
+        return Sharded(shards, microbatches)
     if runtime.reduction == "fast" and current().count > 1:
         return Fast(state.trained, microbatches)
     return Exact(list(state.trained.parameters()), microbatches)
 
 
-def _followed(runtime: RuntimeParams, *, spread: bool) -> RuntimeParams:
-    """The section for a process that is not the first: it looks at no clock, and draws only what all must."""
+def _followed(runtime: RuntimeParams, *, needed: bool) -> RuntimeParams:
+    """The section for a process that is not the first: it looks at no clock, and draws only what all are needed for."""
     return runtime.model_copy(
-        update={"checkpoint_seconds": math.inf, "preview_every": runtime.preview_every if spread else 0}
+        update={"checkpoint_seconds": math.inf, "preview_every": runtime.preview_every if needed else 0}
     )
 
 

@@ -1,9 +1,9 @@
-"""The gradient of a step, from the microbatches that the processes have of it: exactly, fast, or spread over them."""
+"""The gradient of a step, from the microbatches that the processes have of it: exactly, fast, or sharded over them."""
 
 import warnings
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import torch
 import torch.distributed as dist
@@ -15,8 +15,21 @@ from rediffuse.params import TrainParams
 from rediffuse.processes import Processes, current, wire
 from rediffuse.training.reduction import ExactSum
 
-Part = Callable[[int], Tensor]
-"""The number of a microbatch in its step -> its part of the loss, a scalar to go backward from."""
+
+class Loss(NamedTuple):
+    """Of a batch, or a microbatch's part of it; a tuple, in which torch's data parallelism finds tensors.
+
+    Args:
+        minimised: what the gradient is of, a scalar.
+        weighted: the same before it was balanced, a scalar; may be the same tensor.
+    """
+
+    minimised: Tensor
+    weighted: Tensor
+
+
+Part = Callable[[int], Loss]
+"""The number of a microbatch in its step -> its part of the loss."""
 
 
 class Gradients(Protocol):
@@ -27,7 +40,7 @@ class Gradients(Protocol):
         """The microbatches of a step that this process computes, in order."""
         ...
 
-    def __call__(self, part: Part) -> Tensor:
+    def __call__(self, part: Part) -> Loss:
         """Leave the gradient of the whole batch in the weights, and give its loss, the same on all processes."""
         ...
 
@@ -46,23 +59,24 @@ class Exact:
         self.mine = _share(microbatches, processes or current())
         self.sum = ExactSum(microbatches, processes or current())
 
-    def __call__(self, part: Part) -> Tensor:
+    def __call__(self, part: Part) -> Loss:
         """See `Gradients`."""
         if self.microbatches == 1:
             return _backward(part(0))
-        total, *gradients = self.sum(lambda index: self._leaf(part(index)))
+        minimised, weighted, *gradients = self.sum(lambda index: self._leaf(part(index)))
         for weights, gradient in zip(self.weights, gradients, strict=True):
             weights.grad = gradient
-        return total
+        return Loss(minimised, weighted)
 
-    def _leaf(self, loss: Tensor) -> list[Tensor]:
-        _backward(loss)
+    def _leaf(self, loss: Loss) -> list[Tensor]:
+        minimised, weighted = _backward(loss)
         gradients = [
             weights.grad if weights.grad is not None else torch.zeros_like(weights) for weights in self.weights
         ]
         for weights in self.weights:
             weights.grad = None
-        return [loss.detach(), *gradients]
+        # Sums are made in place: two that are one tensor would be added twice.
+        return [minimised, weighted.clone(), *gradients]
 
 
 class Fast:
@@ -76,15 +90,31 @@ class Fast:
     def __init__(self, trained: nn.Module, microbatches: int) -> None:
         self.processes = current()
         self.mine = _share(microbatches, self.processes)
-        # Buffers are constants here.
         with warnings.catch_warnings():
             # That its argument has another name since torch 2.14; buffers are constants here.
             warnings.simplefilter("ignore", FutureWarning)
             self.module = DistributedDataParallel(
                 _Evaluated(trained), broadcast_buffers=False, gradient_as_bucket_view=True
             )
+        self._settle(list(trained.parameters()))
 
-    def __call__(self, part: Part) -> Tensor:
+    def _settle(self, weights: Sequence[nn.Parameter]) -> None:
+        """Let torch put the gradients into the buckets that it keeps.
+
+        After the first step of a process it sorts them into buckets by the order in which they came. The order in which
+        more than two are added depends on a number's place in its bucket, so the first step of a process that goes on
+        from a checkpoint would have other bits. This makes it sort them before, by their order in the network.
+        """
+
+        def nothing(index: int) -> Loss:  # noqa: ARG001
+            none = torch.stack([each.flatten()[0] * 0 for each in weights]).sum()
+            return Loss(none, none)
+
+        _backward(self.module(nothing, 0))
+        for each in weights:
+            each.grad = None
+
+    def __call__(self, part: Part) -> Loss:
         """See `Gradients`."""
         losses = []
         for index in self.mine:
@@ -97,7 +127,7 @@ class Sharded:
     """Each process keeps the gradients of the weights that it keeps.
 
     Args:
-        modules: sharded by `sharding.shard`, and trained.
+        modules: sharded by `sharding.sharded`, and trained.
         microbatches: of a step, on all processes together.
     """
 
@@ -105,7 +135,7 @@ class Sharded:
         self.modules, self.processes = modules, current()
         self.mine = _share(microbatches, self.processes)
 
-    def __call__(self, part: Part) -> Tensor:
+    def __call__(self, part: Part) -> Loss:
         """See `Gradients`."""
         losses = []
         for index in self.mine:
@@ -133,7 +163,7 @@ class _Evaluated(nn.Module):
         super().__init__()
         self.trained = trained
 
-    def forward(self, part: Part, index: int) -> Tensor:
+    def forward(self, part: Part, index: int) -> Loss:
         return part(index)
 
 
@@ -142,16 +172,17 @@ def _share(microbatches: int, processes: Processes) -> range:
     return range(processes.rank * share, (processes.rank + 1) * share)
 
 
-def _backward(loss: Tensor, times: int = 1) -> Tensor:
+def _backward(loss: Loss, times: int = 1) -> Loss:
     """Torch's own ways take the mean of the gradients over so many processes."""
-    scaled = loss * times if times > 1 else loss
+    scaled = loss.minimised * times if times > 1 else loss.minimised
     scaled.backward()  # type: ignore[no-untyped-call]
-    return loss.detach()
+    return Loss(*(each.detach() for each in loss))
 
 
-def _summed(losses: Sequence[Tensor]) -> Tensor:
+def _summed(losses: Sequence[Loss]) -> Loss:
     """Over this process's microbatches, and over the processes."""
-    total = torch.stack(list(losses)).sum()
+    total = torch.stack([torch.stack(list(kind)).sum() for kind in zip(*losses, strict=True)])
     sent = total.to(wire(total.device))
     dist.all_reduce(sent)
-    return sent.to(total.device)
+    minimised, weighted = sent.to(total.device)
+    return Loss(minimised, weighted)

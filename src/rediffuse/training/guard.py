@@ -28,7 +28,8 @@ class Refusal:
 
     Args:
         step: its number, from 1.
-        loss: mean over its batch.
+        loss: mean over its batch, as the noise levels are weighted; where that is a number and what was minimised is
+            none, the latter.
         norm: of its gradient, before clipping.
         usual: the running mean of the losses before it.
         row: how many in a row were refused, it included.
@@ -50,6 +51,8 @@ class Refusal:
         """In words."""
         if not self.finite:
             return f"the loss is {self.loss:.6g} and the norm of its gradient {self.norm:.6g}"
+        if self.usual <= 0:
+            return f"the loss is {self.loss:.6g}, and its running mean {self.usual:.6g}"
         return f"the loss is {self.loss:.6g}, {self.loss / self.usual:.3g} times its running mean"
 
 
@@ -72,16 +75,19 @@ class Guard:
         """Steps refused so far; reading it waits for the device."""
         return int(self.memory[2])
 
-    def judge(self, step: int, loss: Tensor, norm: Tensor) -> Tensor:
+    def judge(self, step: int, loss: Tensor, norm: Tensor, weighted: Tensor | None = None) -> Tensor:
         """1 where the step is to be refused, else 0, a float32 scalar.
 
         Args:
             step: its number, from 1.
-            loss: mean over the batch, a scalar.
+            loss: what is minimised, mean over the batch, a scalar.
             norm: of the whole gradient, a scalar.
+            weighted: the loss before it was balanced (see `diffusion.Uncertainty`), which is never negative: balanced,
+                it is about the logarithm of it, of which so many times the mean says nothing. None: the loss itself.
         """
         taken, usual, skipped, row = self.memory.unbind()
-        value, size = loss.double(), norm.double()
+        minimised, size = loss.double(), norm.double()
+        value = minimised if weighted is None else torch.where(minimised.isfinite(), weighted.double(), minimised)
         refused = ~(value.isfinite() & size.isfinite())
         if self.params.spike is not None:
             refused = refused | ((taken >= SETTLED) & (value > self.params.spike * usual))

@@ -177,10 +177,11 @@ class Pauses:
         for refusal in self.state.guard.refusals():
             listed = self._list(refusal)
             if self.state.guard.stops(refusal):
+                where = f", its images are listed in {listed}," if listed else ""
                 raise UserError(
-                    f"training stops at step {refusal.step}: {refusal.reason}; the step was not taken, its images are "
-                    f"listed in {listed}, and the last checkpoint before it is kept. A lower train.lr or "
-                    "train.grad_clip may help, or train.guard.non_finite and on_spike skip"
+                    f"training stops at step {refusal.step}: {refusal.reason}; the step was not taken{where} and the "
+                    "last checkpoint before it is kept. A lower train.lr or train.grad_clip may help, or "
+                    "train.guard.non_finite and on_spike skip"
                 )
             if listed:
                 sys.stderr.write(

@@ -1,10 +1,12 @@
-"""A training state on several processes: the same on all of them, or spread over them (FSDP2).
+"""A training state on several processes: the same on all of them, or sharded over them (FSDP2).
 
-Spread, each process keeps its share of every tensor: weights, averages, gradients and moments. A block's weights are
-put together when it computes, and let go after. Files hold whole tensors, so that they are read by any number.
+Sharded, each process keeps its share of every tensor: weights, averages, gradients and moments. A block's weights are
+put together when it computes, and let go after. Files hold whole tensors, so that they are read by any number. Only
+one tensor at a time is whole on a GPU: a state is made and read on the CPU, and put together there.
 """
 
 import copy
+from collections import deque
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
@@ -30,7 +32,7 @@ def share(state: TrainingState, record: Record | None, processes: Processes) -> 
     """Give every process the state of process 0, which may have read it from a checkpoint, and its record."""
     if processes.count == 1:
         return record
-    held = tensors_of(state) if processes.first else {}
+    held = dict(tensors_of(state)) if processes.first else {}
     listed = {name: (tensor.shape, tensor.dtype) for name, tensor in held.items()}
     listed, record, state.step = processes.broadcast((listed, record, state.step))
     device = wire(next(state.denoiser.parameters()).device)
@@ -45,11 +47,11 @@ def share(state: TrainingState, record: Record | None, processes: Processes) -> 
 
 
 @contextmanager
-def spread(state: TrainingState, params: TrainParams, device: torch.device) -> Iterator[list[nn.Module]]:
-    """Spread the state over the processes for the block; afterwards its averages are whole again, on the CPU.
+def sharded(state: TrainingState, params: TrainParams, device: torch.device) -> Iterator[list[nn.Module]]:
+    """Shard the state over the processes for the block; afterwards its averages are whole again, on the CPU.
 
     Args:
-        state: the same on all processes; changed in place.
+        state: the same on all processes; changed in place. On the CPU, where it has more room.
         params: the section `train`.
         device: of the training.
 
@@ -70,11 +72,13 @@ def spread(state: TrainingState, params: TrainParams, device: torch.device) -> I
         backend = "nccl" if device.type == "cuda" else "gloo"
         dist.init_process_group(backend, store=HashStore(), rank=0, world_size=1)
     try:
-        # On the CPU, where there is more room.
-        kept = [copy.deepcopy(average.denoiser).cpu() for average in state.averages.members]
-        yield _spread(state, params, device)
+        kept = [copy.deepcopy(average.denoiser) for average in state.averages.members]
+        yield _shard(state, params, device)
         for average, denoiser in zip(state.averages.members, kept, strict=True):
-            denoiser.load_state_dict(module_tensors(average.denoiser))
+            places = denoiser.state_dict()
+            for name, tensor in module_tensors(average.denoiser):
+                places[name].copy_(tensor)
+                del tensor
         members = zip(state.averages.members, kept, strict=True)
         state.averages = Averages(tuple(replace(average, denoiser=denoiser) for average, denoiser in members))
     finally:
@@ -82,7 +86,7 @@ def spread(state: TrainingState, params: TrainParams, device: torch.device) -> I
             dist.destroy_process_group()
 
 
-def _spread(state: TrainingState, params: TrainParams, device: torch.device) -> list[nn.Module]:
+def _shard(state: TrainingState, params: TrainParams, device: torch.device) -> list[nn.Module]:
     # Importing them takes a second, and few trainings need them.
     from torch.distributed.device_mesh import init_device_mesh
     from torch.distributed.fsdp import fully_shard, register_fsdp_forward_method
@@ -106,13 +110,16 @@ def _spread(state: TrainingState, params: TrainParams, device: torch.device) -> 
         trained.append(shard(state.uncertainty))
         register_fsdp_forward_method(state.uncertainty, "balance")
 
+    state.guard.memory = state.guard.memory.to(device)
     state.optimizer = new_optimizer(state.trained, params)
     for name, weights in state.trained.named_parameters():
         assert isinstance(weights, DTensor)
         if held := moments[name]:
             state.optimizer.state[weights] = {
                 # Each takes its own share of what all have.
-                key: value if key == "step" else distribute_tensor(value, mesh, weights.placements, src_data_rank=None)
+                key: value.to(device)
+                if key == "step"
+                else distribute_tensor(value, mesh, weights.placements, src_data_rank=None)
                 for key, value in held.items()
             }
     return trained
@@ -122,19 +129,19 @@ class Follower:
     """The writer of a process that is not the first: takes part where all are needed, and writes nothing.
 
     Args:
-        spread: the state is.
+        needed: the state is sharded, so that its tensors are put together by all.
     """
 
-    def __init__(self, *, spread: bool) -> None:
-        self.spread = spread
+    def __init__(self, *, needed: bool) -> None:
+        self.needed = needed
 
     def save(self, state: TrainingState, record: Mapping[str, Any]) -> None:  # noqa: ARG002
         """See `checkpoint_writer.CheckpointWriter`."""
-        if self.spread:
-            tensors_of(state)
+        if self.needed:
+            deque(tensors_of(state), maxlen=0)
 
     def take_snapshot(self, state: TrainingState, description: Description) -> None:  # noqa: ARG002
         """See `checkpoint_writer.CheckpointWriter`."""
-        if self.spread:
+        if self.needed:
             for average in state.averages.members:
-                module_tensors(average.denoiser.network)
+                deque(module_tensors(average.denoiser.network), maxlen=0)

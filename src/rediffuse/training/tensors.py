@@ -1,6 +1,6 @@
 """A training state as named tensors, and back."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import torch
 from torch import Tensor, nn
@@ -15,9 +15,14 @@ MOMENTS = ("step", "exp_avg", "exp_avg_sq")
 _NAMED = 3
 
 
-def tensors_of(state: TrainingState) -> dict[str, Tensor]:
-    """Weights, averages, moments and the guard's memory, each under its own name: the state's own, not copies."""
-    return {f"{part}.{name}": tensor for part, held in _parts(state).items() for name, tensor in held.items()}
+def tensors_of(state: TrainingState) -> Iterator[tuple[str, Tensor]]:
+    """Weights, averages, moments and the guard's memory, each with its own name: the state's own, not copies.
+
+    Of a state that is sharded, each is put together when it is asked for, by all processes; whoever lets go of it
+    before the next has one at a time.
+    """
+    for name, tensor in _held(state):
+        yield name, whole(tensor)
 
 
 def restore(state: TrainingState, tensors: Mapping[str, Tensor]) -> None:
@@ -42,27 +47,23 @@ def restore(state: TrainingState, tensors: Mapping[str, Tensor]) -> None:
     _restore_moments(state, below("optimizer"))
 
 
-def module_tensors(module: nn.Module) -> dict[str, Tensor]:
-    """A module's parameters and buffers by name, whole; where they are spread over processes, all ask together."""
-    return {name: whole(tensor) for name, tensor in module.state_dict().items()}
+def module_tensors(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
+    """A module's parameters and buffers with their names; for one that is sharded see `tensors_of`."""
+    for name, tensor in module.state_dict().items():
+        yield name, whole(tensor)
 
 
-def _parts(state: TrainingState) -> dict[str, dict[str, Tensor]]:
-    return {
-        "weights": module_tensors(state.trained),
-        **{average.name: module_tensors(average.denoiser) for average in state.averages.members},
-        "guard": {"memory": state.guard.memory},
-        "optimizer": _moments(state),
-    }
-
-
-def _moments(state: TrainingState) -> dict[str, Tensor]:
-    """Empty before the first step; a parameter that no gradient has reached has none."""
-    return {
-        f"{key}.{name}": whole(value)
-        for name, parameter in state.trained.named_parameters()
-        for key, value in state.optimizer.state.get(parameter, {}).items()
-    }
+def _held(state: TrainingState) -> Iterator[tuple[str, Tensor]]:
+    """See `tensors_of`; of what is sharded, this process's share."""
+    modules: dict[str, nn.Module] = {"weights": state.trained}
+    modules |= {average.name: average.denoiser for average in state.averages.members}
+    for part, module in modules.items():
+        yield from ((f"{part}.{name}", tensor) for name, tensor in module.state_dict().items())
+    yield "guard.memory", state.guard.memory
+    # None before the first step; a parameter that no gradient has reached has none.
+    for name, parameter in state.trained.named_parameters():
+        for key, value in state.optimizer.state.get(parameter, {}).items():
+            yield f"optimizer.{key}.{name}", value
 
 
 def _restore_moments(state: TrainingState, moments: Mapping[str, Tensor]) -> None:
@@ -81,12 +82,8 @@ def _new_moments(parameter: Tensor) -> dict[str, Tensor]:
 
 
 def _differences(state: TrainingState, tensors: Mapping[str, Tensor]) -> list[str]:
-    expected = {
-        f"{part}.{name}": (tensor.shape, tensor.dtype)
-        for part, held in _parts(state).items()
-        if part != "optimizer"
-        for name, tensor in held.items()
-    }
+    held = ((name, tensor) for name, tensor in _held(state) if not name.startswith("optimizer."))
+    expected = {name: (tensor.shape, tensor.dtype) for name, tensor in held}
     for name, parameter in state.trained.named_parameters():
         names = {key: f"optimizer.{key}.{name}" for key in MOMENTS}
         # All of a parameter's moments or none.

@@ -18,7 +18,7 @@ from rediffuse.processes import whole
 from rediffuse.randomness import generator, seeded_global
 from rediffuse.training.batches import Batches
 from rediffuse.training.ema import Averages
-from rediffuse.training.gradients import Exact, Gradients
+from rediffuse.training.gradients import Exact, Gradients, Loss
 from rediffuse.training.guard import Guard
 from rediffuse.training.schedule import SCHEDULES
 
@@ -105,22 +105,25 @@ def train(
         check: called before each microbatch; what it raises leaves `state` as the last whole step made it.
         gradients: how they are summed over the microbatches; None: exactly, by the processes there are.
     """
-    weights = list(state.trained.parameters())
+    # The optimizer's: of modules that are sharded, those that `parameters` gives may be put together from the last
+    # evaluation, and no gradient reaches these.
+    weights = [each for group in state.optimizer.param_groups for each in group["params"]]
     gradients = gradients or Exact(weights, params.batch_size // params.microbatch)
 
     with batches.stream(state.step, params.steps, gradients.mine) as read:
 
-        def part(index: int) -> Tensor:
+        def part(index: int) -> Loss:
             check()
-            each = _microbatch_loss(state, model, next(read), params, seed, index)
-            return each.sum() / params.batch_size
+            weighted, each = _microbatch_loss(state, model, next(read), params, seed, index)
+            minimised = each.sum() / params.batch_size
+            return Loss(minimised, minimised if each is weighted else weighted.sum() / params.batch_size)
 
         while state.step < params.steps:
             for group in state.optimizer.param_groups:
                 group["lr"] = learning_rate(params, state.step + 1)
-            total = gradients(part)
+            loss = gradients(part)
             norm = whole(nn.utils.clip_grad_norm_(weights, params.grad_clip))
-            refused = state.guard.judge(state.step + 1, total, norm)
+            refused = state.guard.judge(state.step + 1, loss.minimised, norm, loss.weighted)
             # torch's own hook for gradient scaling: the fused kernel leaves weights and moments alone where this is 1.
             state.optimizer.found_inf = refused  # type: ignore[attr-defined]
             state.optimizer.step()
@@ -128,7 +131,7 @@ def train(
 
             state.step += 1
             state.averages.update(state.denoiser, state.step)
-            yield StepResult(step=state.step, loss=total, refused=refused)
+            yield StepResult(step=state.step, loss=loss.minimised, refused=refused)
 
 
 def new_optimizer(trained: nn.Module, params: TrainParams) -> torch.optim.AdamW:
@@ -150,8 +153,11 @@ def _microbatch_loss(
     params: TrainParams,
     seed: int,
     index: int,
-) -> Tensor:
-    """The loss of each example of one microbatch; all that is random in it has the key (seed, step, index)."""
+) -> tuple[Tensor, Tensor]:
+    """The loss of each example of one microbatch, weighted, and as it is minimised: balanced, where that is learned.
+
+    All that is random in it has the key (seed, step, index).
+    """
     x0, labels = examples
     count, device, step = len(x0), x0.device, state.step
     draw = generator(seed, "train/noise", step, index, device)
@@ -163,8 +169,8 @@ def _microbatch_loss(
         x0 = torch.where(mirrored[:, None, None, None], x0.flip(-1), x0)
     condition = Condition(labels=labels).drop(dropped)
     with seeded_global(seed, "train/dropout", step, index, device):
-        each = model.loss(state.denoiser, x0, condition, noise, t)
-    return each if state.uncertainty is None else state.uncertainty.balance(each, t)
+        weighted = model.loss(state.denoiser, x0, condition, noise, t)
+    return weighted, weighted if state.uncertainty is None else state.uncertainty.balance(weighted, t)
 
 
 def _trained(denoiser: NetworkDenoiser, uncertainty: Uncertainty | None) -> nn.ModuleDict:
