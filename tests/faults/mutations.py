@@ -27,6 +27,9 @@ CHECKPOINT = "tests/training/test_checkpoint.py"
 PROCESSES = "tests/faults/test_processes.py"
 KILLED = (f"{TRAINING}::test_a_killed_training_resumes_to_the_same_bytes",)
 TWO_PROCESSES = (f"{PROCESSES}::test_two_processes_compute_what_one_does_and_go_on_where_another_number_stopped",)
+ON_DISK = (
+    "tests/faults/test_storage.py::test_bytes_are_on_the_disk_before_their_name_is_and_the_name_before_the_oldest_goes",
+)
 
 MUTANTS = (
     # What is random.
@@ -164,7 +167,14 @@ MUTANTS = (
         "src/rediffuse/training/checkpoint_file.py",
         "os.fsync(file.fileno())",
         "file.fileno()",
-        ("tests/faults/test_storage.py::test_an_error_of_the_disk_at_any_place_is_one_line_and_leaves_both_slots",),
+        ON_DISK,
+    ),
+    Mutant(
+        "a name that is not on the disk",
+        "src/rediffuse/training/checkpoint_file.py",
+        "        fsync_directory(folder)\n",
+        "",
+        ON_DISK,
     ),
     # Locks.
     Mutant(

@@ -11,7 +11,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -120,6 +120,27 @@ def test_a_kill_in_the_middle_of_the_bytes_leaves_the_checkpoint_before(tmp_path
     assert checkpoints.load(fresh()) == {"note": 2}
     with checkpoints.locked():
         assert sorted(path.suffix for path in tmp_path.iterdir()) == ["", ".json", ".safetensors", ".safetensors"]
+
+
+def test_bytes_are_on_the_disk_before_their_name_is_and_the_name_before_the_oldest_goes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Case 2, for a machine that loses its power: what the kernel was asked for, in its order."""
+    asked, checkpoints = [], saved(tmp_path, 1, 2)
+    (oldest,) = tmp_path.glob("step-00000001-*")
+
+    def note(place: object, name: str, told: Callable[..., str]) -> None:
+        done = getattr(place, name)
+        monkeypatch.setattr(place, name, lambda *given, **more: (asked.append(told(*given)), done(*given, **more))[1])
+
+    note(os, "fsync", lambda descriptor: f"fsync {Path(f'/proc/self/fd/{descriptor}').readlink().name}")
+    note(Path, "replace", lambda path, target: f"{path.name} is {target.name[:13]}")
+    note(Path, "unlink", lambda path, **_: f"no {path.name}")
+    with checkpoints.writer() as writer:
+        writer.save(trained(3), {"note": 3})
+    new = f".{os.getpid()}.next.safetensors"
+    expected = [f"fsync {new}", f"{new} is step-00000003", f"fsync {tmp_path.name}", f"no {oldest.name}"]
+    assert [each for each in asked if each in expected] == expected
 
 
 def test_a_signal_while_waiting_for_a_write_ends_the_wait_and_not_the_write(
