@@ -1,5 +1,6 @@
 """Stage `train`: the cleaned examples to the averaged weights of a denoiser."""
 
+from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from rediffuse.data.dataset import load_split
 from rediffuse.diffusion import NetworkDenoiser
 from rediffuse.joining import joined
 from rediffuse.leaving import stay
-from rediffuse.model import build_model, describe, save_model
+from rediffuse.model import Description, build_model, describe, save_model
 from rediffuse.params import Params
 from rediffuse.pictures import class_grid
 from rediffuse.processes import current
@@ -74,18 +75,8 @@ def train(params: Params, workspace: Workspace, run: Run | None = None) -> dict[
         return class_grid(next(sampling.images(labels)), labels, card.classes, columns=8)
 
     processes = current()
-    parts = {
-        "model": description,
-        "train": params.train.model_dump(mode="json"),
-        "seed": params.seed,
-        "data": [card.digest, files.sha256(workspace.split)],
-        "source": source_digest(Path(__file__), SOURCE),
-        "environment": runtime.environment(device),
-    }
-    if processes.count > 1 and params.runtime.reduction == "fast":
-        parts["reduction"] = {"reduction": "fast", "processes": processes.count}
-    if params.train.shard:
-        parts["reduction"] = {"reduction": "shard", "processes": processes.count}
+    data = [card.digest, files.sha256(workspace.split)]
+    parts = fingerprint_parts(params, description, data, device, processes.count)
     processes.check_alike(parts)
     checkpoints = CheckpointFolder(workspace.state / "train" / fingerprint(parts), parts)
     # Asked now, not when all is trained.
@@ -133,6 +124,33 @@ def train(params: Params, workspace: Workspace, run: Run | None = None) -> dict[
         stay()
         checkpoints.clear()
     return metrics
+
+
+def fingerprint_parts(
+    params: Params, description: Description, data: Sequence[str], device: torch.device, processes: int
+) -> dict[str, Any]:
+    """All that decides the bytes of a training, by name: JSON values.
+
+    Args:
+        params: `train`, `seed` and `runtime.reduction` count, no other key.
+        description: of the model.
+        data: digests of the examples and of their split.
+        device: of the training; what is installed there and its threads count with it.
+        processes: how many train; their number counts where they don't sum in the fixed order.
+    """
+    parts = {
+        "model": description,
+        "train": params.train.model_dump(mode="json"),
+        "seed": params.seed,
+        "data": list(data),
+        "source": source_digest(Path(__file__), SOURCE),
+        "environment": runtime.environment(device),
+    }
+    if processes > 1 and params.runtime.reduction == "fast":
+        parts["reduction"] = {"reduction": "fast", "processes": processes}
+    if params.train.shard:
+        parts["reduction"] = {"reduction": "shard", "processes": processes}
+    return parts
 
 
 if __name__ == "__main__":
