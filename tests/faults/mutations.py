@@ -24,6 +24,7 @@ class Mutant:
 TRAINING = "tests/training/test_training.py"
 GUARD = "tests/training/test_guard.py"
 CHECKPOINT = "tests/training/test_checkpoint.py"
+STAGE = "tests/stages/test_train.py"
 PROCESSES = "tests/faults/test_processes.py"
 KILLED = (f"{TRAINING}::test_a_killed_training_resumes_to_the_same_bytes",)
 TWO_PROCESSES = (f"{PROCESSES}::test_two_processes_compute_what_one_does_and_go_on_where_another_number_stopped",)
@@ -77,6 +78,13 @@ MUTANTS = (
         ("tests/test_files.py::test_a_write_that_fails_leaves_the_old_file_and_nothing_else",),
     ),
     Mutant(
+        "files renamed before they are on the disk",
+        "src/rediffuse/files.py",
+        "os.fsync(written.fileno())",
+        "written.fileno()",
+        ("tests/test_files.py::test_bytes_are_on_the_disk_before_their_name_is",),
+    ),
+    Mutant(
         "a second metadata key",
         "src/rediffuse/model.py",
         "{_KEY: json.dumps(description, sort_keys=True)}",
@@ -114,6 +122,20 @@ MUTANTS = (
         (f"{TRAINING}::test_the_fingerprint_is_one_for_equal_parts_and_another_for_any_change",),
     ),
     Mutant(
+        "a fingerprint without the environment",
+        "stages/train.py",
+        '"environment": runtime.environment(device),',
+        '"environment": {},',
+        (f"{STAGE}::test_every_part_of_the_environment_makes_it_another_training",),
+    ),
+    Mutant(
+        "fast in no fingerprint",
+        "stages/train.py",
+        'if processes > 1 and params.runtime.reduction == "fast":',
+        "if False:",
+        (f"{STAGE}::test_the_number_of_processes_makes_it_another_training_only_where_their_sums_differ",),
+    ),
+    Mutant(
         "a checkpoint without the running mean",
         "src/rediffuse/training/guard.py",
         "self.memory = torch.stack([taken + accepted, mean, skipped + refused, row])",
@@ -140,6 +162,13 @@ MUTANTS = (
         "            pauses.save()\n            raise",
         "            raise",
         ("tests/faults/test_resume.py",),
+    ),
+    Mutant(
+        "no interval in seconds",
+        "src/rediffuse/training/pauses.py",
+        "return time.monotonic() - self._saved_at >= self.runtime.checkpoint_seconds",
+        "return False",
+        (f"{TRAINING}::test_intervals_of_the_runtime_change_no_byte",),
     ),
     Mutant(
         "one slot",
