@@ -230,6 +230,13 @@ MUTANTS = (
         "fcntl.LOCK_SH | (0 if wait else fcntl.LOCK_NB)",
         ("tests/test_gpus.py::test_processes_that_contend_for_two_gpus_never_share_one_and_all_get_their_turn",),
     ),
+    Mutant(
+        "a lock let go at once",
+        "stages/train.py",
+        "    with checkpoints.locked() if processes.first else nullcontext():\n",
+        "    with checkpoints.locked() if processes.first else nullcontext():\n        pass\n    if True:\n",
+        (f"{STAGE}::test_a_training_holds_its_folder_until_all_is_written",),
+    ),
     # Several processes.
     Mutant(
         "a seed for each process",
@@ -266,6 +273,20 @@ MUTANTS = (
         "        restore(state, received)",
         "        pass",
         TWO_PROCESSES,
+    ),
+    Mutant(
+        "torch's all-reduce for the tree",
+        "src/rediffuse/training/fit.py",
+        'if runtime.reduction == "fast" and current().count > 1:',
+        "if current().count > 1:",
+        TWO_PROCESSES,
+    ),
+    Mutant(
+        "loaders ignored",
+        "src/rediffuse/training/fit.py",
+        "loaders=runtime.loaders,",
+        "loaders=0,",
+        ("tests/faults/test_loaders.py::test_a_training_with_loaders_has_the_bytes_of_one_without",),
     ),
     # Leaving.
     Mutant(

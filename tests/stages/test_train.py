@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from rediffuse import files, runtime
+import stages.train
+from rediffuse import files, runtime, state_folder
 from rediffuse.errors import UserError
 from rediffuse.model import load_model
 from rediffuse.params import Params
@@ -137,6 +138,30 @@ def test_an_output_that_can_not_be_written_is_told_before_the_first_step(
     with pytest.raises(UserError, match=rf"{path}.* can't be written: .*; it must be a folder that") as raised:
         train(small(params), own_workspace)
     assert (raised.value.exit_code, "\n" in str(raised.value)) == (2, False)
+
+
+def test_a_training_holds_its_folder_until_all_is_written(
+    own_workspace: Workspace, params: Params, monkeypatch: pytest.MonkeyPatch
+):
+    """Acceptance case 5: a second trainer is refused from the first step until the state is removed."""
+    names = ("fit", "write_table", "publish", "save_model", "stay")
+    seen: dict[str, bool] = {}
+
+    def note(name: str) -> None:
+        done = getattr(stages.train, name)
+
+        def noted(*given: object, **more: object) -> object:
+            (lock,) = (own_workspace.state / "train").glob("*/lock")
+            seen[name] = state_folder.in_use(lock.parent)
+            return done(*given, **more)
+
+        monkeypatch.setattr(stages.train, name, noted)
+
+    for name in names:
+        note(name)
+    train(small(params), own_workspace)
+    assert seen == dict.fromkeys(names, True)
+    assert list((own_workspace.state / "train").iterdir()) == []
 
 
 def test_samples_of_another_length_need_power_averages(tmp_path: Path, constant: Workspace, params: Params):
