@@ -110,7 +110,11 @@ def spoilt_fit(folder: Path, factors: dict[int, float], **changes):
 
 @pytest.mark.parametrize(
     ("factor", "reason"),
-    [(NAN, "the loss is nan"), (INF, "the loss is inf"), (STEEP, r"the loss is [\d.]+ and the norm of its gradient nan")],
+    [
+        (NAN, "the loss is nan"),
+        (INF, "the loss is inf"),
+        (STEEP, r"the loss is [\d.]+ and the norm of its gradient nan"),
+    ],
 )
 def test_a_loss_or_gradient_that_is_no_number_stops_before_the_step_and_names_its_images(
     tmp_path: Path, factor: float, reason: str
