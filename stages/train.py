@@ -1,5 +1,6 @@
 """Stage `train`: the cleaned examples to the averaged weights of a denoiser."""
 
+from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from rediffuse.data.dataset import load_split
 from rediffuse.diffusion import NetworkDenoiser
 from rediffuse.joining import joined
 from rediffuse.leaving import stay
-from rediffuse.model import build_model, describe, save_model
+from rediffuse.model import Description, build_model, describe, save_model
 from rediffuse.params import Params
 from rediffuse.pictures import class_grid
 from rediffuse.processes import current
@@ -76,19 +77,10 @@ def train(params: Params, workspace: Workspace, run: Run | None = None) -> dict[
         return class_grid(next(sampling.images(labels)), labels, card.classes, columns=8)
 
     processes = current()
-    parts = {
-        "model": description,
-        "train": params.train.model_dump(mode="json"),
-        "seed": params.seed,
-        "data": [card.digest, files.sha256(workspace.split)],
-        "source": source_digest(Path(__file__), SOURCE),
-        "environment": runtime.environment(device),
-    }
-    reduction = "shard" if params.train.shard else params.runtime.reduction
-    if reduction == "shard" or (reduction == "fast" and processes.count > 1):
-        # Sums whose bits depend on the number of processes.
-        parts["reduction"] = {"reduction": reduction, "processes": processes.count}
-        note({"reduction": reduction, "processes": str(processes.count)})
+    data = [card.digest, files.sha256(workspace.split)]
+    parts = fingerprint_parts(params, description, data, device, processes.count)
+    if "reduction" in parts:
+        note({name: str(value) for name, value in parts["reduction"].items()})
     processes.check_alike(parts)
     log = run or Untracked()
     log.log_document("fingerprint", parts)
@@ -140,6 +132,34 @@ def train(params: Params, workspace: Workspace, run: Run | None = None) -> dict[
         stay()
         checkpoints.clear()
     return metrics
+
+
+def fingerprint_parts(
+    params: Params, description: Description, data: Sequence[str], device: torch.device, processes: int
+) -> dict[str, Any]:
+    """All that decides the bytes of a training, by name: JSON values.
+
+    Args:
+        params: `train`, `seed` and `runtime.reduction` count, no other key.
+        description: of the model.
+        data: digests of the examples and of their split.
+        device: of the training; what is installed there and its threads count with it.
+        processes: how many train; their number counts where they don't sum in the fixed order.
+    """
+    parts = {
+        "model": description,
+        "train": params.train.model_dump(mode="json"),
+        "seed": params.seed,
+        "data": list(data),
+        "source": source_digest(Path(__file__), SOURCE),
+        "environment": runtime.environment(device),
+    }
+    # Sums whose bits depend on the number of processes.
+    if processes > 1 and params.runtime.reduction == "fast":
+        parts["reduction"] = {"reduction": "fast", "processes": processes}
+    if params.train.shard:
+        parts["reduction"] = {"reduction": "shard", "processes": processes}
+    return parts
 
 
 if __name__ == "__main__":

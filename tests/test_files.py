@@ -1,5 +1,6 @@
 """Files are written whole or not at all, and never in place."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,18 @@ def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path: Path)
         raise RuntimeError
     assert files.read_json(path) == {"a": 1}
     assert [path.name for path in tmp_path.iterdir()] == ["out.json"]
+
+
+def test_bytes_are_on_the_disk_before_their_name_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    path, fsync, seen = tmp_path / "a", os.fsync, []
+
+    def spy(descriptor: int) -> None:
+        seen.append((Path(f"/proc/self/fd/{descriptor}").readlink(), path.exists()))
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", spy)
+    files.write_bytes(path, b"new")
+    assert seen == [(tmp_path / f".{os.getpid()}.a", False), (tmp_path, True)]
 
 
 def test_a_hard_link_is_replaced_and_the_file_behind_it_kept(tmp_path: Path):

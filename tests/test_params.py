@@ -54,6 +54,7 @@ def test_every_default_is_valid_and_every_key_has_a_comment_or_is_a_section():
         ({"train__lrr": 1e-3}, "train.lrr is not a known key; did you mean train.lr?"),
         ({"prepar": {}}, "prepar is not a known key; did you mean prepare?"),
         ({"train__lr": "abc"}, "train.lr is 'abc': input should be a valid number"),
+        ({"train__lr": True}, "train.lr is True: input should be a valid number"),
         ({"train__steps": True}, "train.steps is True: input should be a valid integer"),
         ({"train__steps": 10.5}, "train.steps is 10.5: input should be a valid integer"),
         ({"train__lr": -1.0}, "train.lr is -1.0: input should be greater than 0"),

@@ -2,6 +2,7 @@
 
 import os
 import random
+import shutil
 import signal
 import time
 import traceback
@@ -17,6 +18,8 @@ from tests.repository import Repository
 
 KILLS = 50
 IN_A_WRITE = 10
+CHILDREN = 400
+"""At most, whatever the machine's speed makes of the moments."""
 
 
 def in_a_child(params: Params, workspace: Workspace) -> int:
@@ -35,6 +38,13 @@ def in_a_child(params: Params, workspace: Workspace) -> int:
 def outs(workspace: Workspace) -> dict[str, bytes]:
     tables = {path.name: path.read_bytes() for path in (workspace.plot("training"), workspace.plot("validation"))}
     return contents(workspace.root / "models") | tables | {"train.json": workspace.metrics("train").read_bytes()}
+
+
+def remove_outs(workspace: Workspace) -> None:
+    """So that what is there afterwards was written by the training after this."""
+    shutil.rmtree(workspace.root / "models")
+    for path in (workspace.plot("training"), workspace.plot("validation"), workspace.metrics("train")):
+        path.unlink()
 
 
 def writing(workspace: Workspace, child: int) -> bool:
@@ -68,13 +78,16 @@ def test_fifty_kills_at_random_moments_ten_of_them_in_a_write_change_no_byte(tra
     params = params.model_copy(update={"runtime": params.runtime.model_copy(update=quiet)})
     whole = outs(workspace)
     draw = random.Random(0)
+    remove_outs(workspace)
     began = time.monotonic()
     assert os.waitpid(in_a_child(params, workspace), 0)[1] == 0
     duration = time.monotonic() - began
     assert outs(workspace) == whole
 
+    remove_outs(workspace)
     kills = in_a_write = finished = 0
     while kills < KILLS or in_a_write < IN_A_WRITE:
+        assert kills + finished < CHILDREN
         aimed = kills % 2 == 0
         child = in_a_child(params, workspace)
         if killed(child, draw.uniform(0, duration / 2), workspace if aimed else None):
@@ -85,6 +98,7 @@ def test_fifty_kills_at_random_moments_ten_of_them_in_a_write_change_no_byte(tra
             finished += 1
             assert outs(workspace) == whole
             assert not any((workspace.state / "train").glob("*/step-*"))
+            remove_outs(workspace)
     assert os.waitpid(in_a_child(params, workspace), 0)[1] == 0
     assert outs(workspace) == whole
     print(f"{kills} kills, {in_a_write} of them in a write; {finished} trainings ended between")  # noqa: T201

@@ -1,5 +1,6 @@
-"""Cases 3 to 6 and 46: stages asked to leave, by a signal or by the death of dvc, that go on where they were."""
+"""Cases 3 to 6, 46 and 51: stages asked to leave, by a signal or by a death around them, that go on where they were."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -9,12 +10,20 @@ from pathlib import Path
 
 import psutil
 import pytest
+import torch
 
 from rediffuse import files, yaml12
+from rediffuse.errors import UserError
+from rediffuse.workspace import Workspace
+from stages.evaluate import evaluate
+from stages.reference import reference
+from stages.sample import sample
+from stages.train import train
+from tests.data.planted import params_with
 from tests.repository import Repository
 
 # Appended to a file that no stage depends on. Training tells its steps, and stops after number 25 until it is asked to
-# leave; clean stops with its first result. While anything is written, the request is repeated.
+# leave or released; clean stops with its first result. While anything is written, the request is repeated.
 HOLD = """
 import os as _os, sys as _sys
 from pathlib import Path as _Path
@@ -27,9 +36,12 @@ def _hold():
         signal.raise_signal(signal.SIGTERM)
         written(descriptor)
 
+    released = _Path(_os.environ["HOLD"] + "-released")
     with deferred() as asked:
         _Path(_os.environ["HOLD"]).touch()
         while not asked.reason:
+            if released.exists():
+                return
             time.sleep(0.01)
         written, _os.fsync = _os.fsync, fsync
 
@@ -90,7 +102,7 @@ def within(seconds: float, condition: Callable[[], object], process: subprocess.
 
 
 def begun(repository: Repository, *command: str) -> subprocess.Popen[str]:
-    """A command whose stage now waits to be asked to leave."""
+    """A command, in a process group of its own, whose stage now waits to be asked to leave."""
     hold = repository.path.parent / "hold"
     process = subprocess.Popen(
         command,
@@ -99,6 +111,7 @@ def begun(repository: Repository, *command: str) -> subprocess.Popen[str]:
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
+        start_new_session=True,
         # A shell's background ignores it.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
@@ -107,6 +120,11 @@ def begun(repository: Repository, *command: str) -> subprocess.Popen[str]:
     # Of the stages before.
     (repository.path.parent / "code").unlink(missing_ok=True)
     return process
+
+
+def release(repository: Repository) -> None:
+    """Let a command that waits go on."""
+    (repository.path.parent / "hold-released").touch()
 
 
 def alive(repository: Repository) -> list[list[str]]:
@@ -208,6 +226,86 @@ def test_a_clean_that_leaves_takes_its_workers_along(held: Repository, how: str)
     assert f"stage clean: {reason}; the same command goes on\n" in process.communicate(timeout=10)[0]
     assert process.returncode == (-signal.SIGKILL if "dvc" in how else 75)
     within(5, lambda: not alive(held))
+
+
+@pytest.mark.slow
+def test_two_processes_asked_together_leave_together_and_one_goes_on_to_the_same_bytes(held: Repository):
+    whole = result(held)
+    held.edit(**{"  processes: 1 ": "  processes: 2 "})
+    process = begun(held, sys.executable, "-m", "stages.train")
+    within(10, lambda: len(steps(held)) == 2 * 25)
+    assert len(alive(held)) == 2
+    os.killpg(process.pid, signal.SIGTERM)
+    output, _ = process.communicate(timeout=10)
+    assert (process.returncode, output) == (75, "stage train: interrupted by SIGTERM; the same command goes on\n")
+    assert alive(held) == []
+    held.edit(**{"  processes: 2 ": "  processes: 1 "})
+    for made in whole:
+        (held.path / made).unlink()
+    held.run(sys.executable, "-m", "stages.train")
+    assert steps(held)[50:] == list(range(26, 41))
+    assert result(held) == whole
+
+
+def test_a_second_trainer_of_the_same_training_is_refused_and_the_first_ends_well(held: Repository):
+    """Case 5: never two writers."""
+    whole = result(held)
+    for made in whole:
+        (held.path / made).unlink()
+    first = begun(held, sys.executable, "-m", "stages.train")
+    output = held.run(sys.executable, "-m", "stages.train", code=75)
+    (lock,) = (held.workspace.state / "train").glob("*/lock")
+    assert output == (
+        f"stage train: another process is training this very run (it holds {lock}); wait for it or stop it\n"
+    )
+    assert not [made for made in whole if (held.path / made).exists()]
+    release(held)
+    assert first.communicate(timeout=60) == ("", None)
+    assert first.returncode == 0
+    assert steps(held) == list(range(1, 41))
+    assert result(held) == whole
+
+
+@pytest.mark.slow
+def test_a_training_whose_loader_is_killed_ends_to_be_tried_again_and_goes_on_to_the_same_bytes(held: Repository):
+    """Case 51."""
+    whole = result(held)
+    for made in whole:
+        (held.path / made).unlink()
+    held.edit(**{"  loaders: 0 ": "  loaders: 1 "})
+    process = begun(held, sys.executable, "-m", "stages.train")
+    # The trainer's own children are multiprocessing's; its fork server's is the loader.
+    (loader,) = [below for child in psutil.Process(process.pid).children() for below in child.children()]
+    loader.kill()
+    within(10, lambda: not loader.is_running() or loader.status() == psutil.STATUS_ZOMBIE)
+    release(held)
+    output, _ = process.communicate(timeout=60)
+    assert (process.returncode, output) == (
+        75,
+        "stage train: a loader was killed, perhaps for lack of memory; the last checkpoint is kept: run it again, with "
+        "fewer than runtime.loaders: 1 if it happens again\n",
+    )
+    within(5, lambda: not alive(held))
+    # Read ahead, a few more batches were there.
+    assert 25 <= steps(held)[-1] < 40
+    assert not [made for made in whole if (held.path / made).exists()]
+    held.run(sys.executable, "-m", "stages.train")
+    # What ends a training by an error saves no state; the checkpoints are of every tenth step.
+    again = steps(held)[-10:] if 31 in steps(held) else steps(held)[-20:]
+    assert again == list(range(again[0], 41))
+    assert result(held) == whole
+
+
+@pytest.mark.parametrize("stage", [reference, train, sample, evaluate], ids=lambda stage: stage.__name__)
+def test_cuda_without_a_gpu_is_told_before_anything_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stage: Callable[..., object]
+):
+    """Case 46: in an empty folder, where whatever a stage reads is missing."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch, "set_num_threads", lambda _: pytest.fail("torch is set up"))
+    with pytest.raises(UserError, match=r"^params\.yaml: runtime\.device is cuda, but torch finds no CUDA device; use"):
+        stage(params_with(runtime__device="cuda"), Workspace.at(tmp_path))
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_cuda_without_a_gpu_ends_the_first_stage_with_one_line_and_nothing_written(trained: Repository):

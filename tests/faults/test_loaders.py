@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +14,8 @@ import torch
 from rediffuse.data.arrays import ArrayWriter, StoredExamples
 from rediffuse.errors import TryAgainError
 from rediffuse.training.batches import Batches
+from tests.faults.waiting import lives, until
+from tests.training.test_training import Recorder, run_fit, runtime_params, weights
 
 CPU = torch.device("cpu")
 COUNT = 37
@@ -74,6 +75,30 @@ def test_any_number_of_loaders_gives_the_same_bytes_from_any_step_and_block(
     assert signal.getsignal(signal.SIGCHLD) in (signal.SIG_DFL, None)
 
 
+class Watching(Recorder):
+    """A log that counts the loaders at each row of a curve, the last of which comes after the last step."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.loaders: set[int] = set()
+
+    def log_curve(self, rows) -> None:
+        super().log_curve(rows)
+        if rows:
+            self.loaders.add(len(loaders_running()))
+
+
+def test_a_training_with_loaders_has_the_bytes_of_one_without(tmp_path: Path):
+    made = {}
+    for loaders in (0, 2):
+        log = Watching()
+        state, curves = run_fit(tmp_path / str(loaders), runtime=runtime_params(loaders=loaders), log=log)
+        assert log.loaders == {loaders}
+        made[loaders] = (weights(state), curves.rows)
+    assert made[2] == made[0]
+    assert loaders_running() == []
+
+
 def test_nothing_is_left_to_read_after_the_last_step(stored: StoredExamples):
     assert read(batches(stored, 2), 3, 3, (0, 1, 2)) == []
 
@@ -91,7 +116,7 @@ def test_a_loader_leaves_signals_to_the_training_and_its_death_is_told_where_a_b
             next(stream)
         os.kill(pid, signal.SIGKILL)
         # Not at once, wherever the training stands.
-        time.sleep(0.2)
+        assert until(lambda: not loaders_running(), 30)
         with pytest.raises(TryAgainError, match=r"^a loader was killed, .* fewer than runtime.loaders: 1 if"):
             for _ in stream:
                 pass
@@ -121,7 +146,4 @@ if __name__ == "__main__":
         pids = [int(pid) for pid in training.stdout.readline().split()]
         assert len(pids) == 2
         training.kill()
-    deadline = time.monotonic() + 30
-    while (left := [pid for pid in pids if Path(f"/proc/{pid}").exists()]) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert left == []
+    assert until(lambda: not any(map(lives, pids)), 30)

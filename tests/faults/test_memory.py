@@ -2,13 +2,15 @@
 
 import errno
 import re
+from itertools import count
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from rediffuse import memory, runtime
+from rediffuse import files, memory, runtime
+from rediffuse.diffusion import DenoisingLoss
 from rediffuse.errors import UserError
 from rediffuse.params import known_keys, load_params
 from rediffuse.stage import run_stage
@@ -16,6 +18,7 @@ from stages.evaluate import evaluate
 from stages.reference import reference
 from stages.sample import sample
 from stages.train import train
+from tests.repository import Repository
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -79,3 +82,38 @@ def test_a_stage_names_its_own_keys_and_ends_with_2(
     named = re.findall(r"\b[a-z]+\.[a-z_.]*[a-z]\b", line)
     assert set(named) <= set(known_keys())
     assert load_params(REPOSITORY / "params.yaml") == load_params(tmp_path / "params.yaml")
+
+
+def test_a_training_step_that_does_not_fit_keeps_the_checkpoints_before_it_and_the_parameters(
+    trained: Repository, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    workspace = trained.workspace
+    before = files.sha256(workspace.denoiser)
+    trained.edit(**{"  checkpoint_every: 10 ": "  checkpoint_every: 1 ", "  progress: true": "  progress: false"})
+    written = workspace.params.read_bytes()
+    monkeypatch.chdir(trained.path)
+    monkeypatch.delenv("DVC_ROOT", raising=False)
+    workspace.denoiser.unlink()
+    seen, loss = count(1), DenoisingLoss.__call__
+
+    def fails_in_step_three(self, denoiser, *given):
+        # Two microbatches a step.
+        if denoiser.training and next(seen) == 2 * 2 + 2:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB. GPU 0 has")
+        return loss(self, denoiser, *given)
+
+    with monkeypatch.context() as patch, pytest.raises(SystemExit) as left:
+        patch.setattr(DenoisingLoss, "__call__", fails_in_step_three)
+        run_stage(train, tracked=False, live=True)
+    assert left.value.code == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("stage train: out of memory (20.00 GiB more were asked for); use a smaller train.microbatch")
+    assert next(seen) == 2 * 2 + 2 + 1
+    kept = sorted(path.name[:13] for path in (workspace.state / "train").glob("*/step-*"))
+    assert kept == ["step-00000001", "step-00000002"]
+    assert not workspace.denoiser.exists()
+    assert workspace.params.read_bytes() == written
+    # On a machine with more memory it goes on; how often it saves is no part of it.
+    trained.edit(**{"  checkpoint_every: 1 ": "  checkpoint_every: 1000 "})
+    run_stage(train, tracked=False, live=True)
+    assert files.sha256(workspace.denoiser) == before

@@ -11,7 +11,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -29,7 +29,7 @@ CHECKOUT = Path(__file__).parents[2]
 # Writes a checkpoint of step 3 over those of steps 1 and 2, again and again, each time in a child that is killed
 # before another line of the thread that writes; 0 is a child that lives. Prints how many lines there were.
 KILLED_AT_EACH_LINE = """
-import os, shutil, signal, sys, threading
+import linecache, os, shutil, signal, sys, threading
 from pathlib import Path
 import torch
 torch.set_num_threads(1)
@@ -52,7 +52,7 @@ def write(folder, at):
     threading.settrace(trace)
     with CheckpointFolder(folder, PARTS).writer() as writer:
         writer.save(state, {"note": 3})
-    (folder / "lines").write_text(str(len(lines)))
+    (folder / "lines").write_text("".join(linecache.getline(*line).strip() + "\\n" for line in sorted(lines)))
 
 def child(at):
     folder = Path(shutil.copytree(root / "before", root / str(at)))
@@ -63,10 +63,10 @@ def child(at):
     assert os.waitpid(process, 0)[1] == (signal.SIGKILL if at else 0), at
     return folder
 
-lines = int((child(0) / "lines").read_text())
-for at in range(1, lines + 1):
+lines = (child(0) / "lines").read_text()
+for at in range(1, len(lines.splitlines()) + 1):
     child(at)
-print(lines)
+print(lines, end="")
 """
 
 
@@ -87,12 +87,22 @@ def python(script: str, *arguments: str, before: tuple[str, ...] = ()) -> str:
 
 
 def test_a_kill_before_any_line_of_a_write_leaves_the_checkpoint_before_or_the_new_one(tmp_path: Path):
-    """Case 2: fsync, rename, reading back and removing are among the lines."""
+    """Case 2."""
     saved(tmp_path / "before", 1, 2)
-    lines = int(python(KILLED_AT_EACH_LINE, str(tmp_path)))
-    assert lines > 40
+    traced = python(KILLED_AT_EACH_LINE, str(tmp_path)).splitlines()
+    # Writing, fsync, rename, fsync of the folder, reading back, removing the oldest.
+    calls = (
+        "save_file(",
+        "os.fsync(file",
+        ".replace(",
+        "fsync_directory(",
+        "os.fsync(descriptor",
+        "reads_back(",
+        "unlink()",
+    )
+    assert [call for call in calls if not any(call in line for line in traced)] == []
     found, leftovers, state = [], 0, fresh()
-    for at in range(1, lines + 1):
+    for at in range(1, len(traced) + 1):
         checkpoints = CheckpointFolder(tmp_path / str(at), PARTS)
         # Never a part of a file under a checkpoint's name.
         assert all(checkpoint_file.reads_back(path) for _, path in slots(checkpoints.path))
@@ -120,6 +130,27 @@ def test_a_kill_in_the_middle_of_the_bytes_leaves_the_checkpoint_before(tmp_path
     assert checkpoints.load(fresh()) == {"note": 2}
     with checkpoints.locked():
         assert sorted(path.suffix for path in tmp_path.iterdir()) == ["", ".json", ".safetensors", ".safetensors"]
+
+
+def test_bytes_are_on_the_disk_before_their_name_is_and_the_name_before_the_oldest_goes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Case 2, for a machine that loses its power: what the kernel was asked for, in its order."""
+    asked, checkpoints = [], saved(tmp_path, 1, 2)
+    (oldest,) = tmp_path.glob("step-00000001-*")
+
+    def note(place: object, name: str, told: Callable[..., str]) -> None:
+        done = getattr(place, name)
+        monkeypatch.setattr(place, name, lambda *given, **more: (asked.append(told(*given)), done(*given, **more))[1])
+
+    note(os, "fsync", lambda descriptor: f"fsync {Path(f'/proc/self/fd/{descriptor}').readlink().name}")
+    note(Path, "replace", lambda path, target: f"{path.name} is {target.name[:13]}")
+    note(Path, "unlink", lambda path, **_: f"no {path.name}")
+    with checkpoints.writer() as writer:
+        writer.save(trained(3), {"note": 3})
+    new = f".{os.getpid()}.next.safetensors"
+    expected = [f"fsync {new}", f"{new} is step-00000003", f"fsync {tmp_path.name}", f"no {oldest.name}"]
+    assert [each for each in asked if each in expected] == expected
 
 
 def test_a_signal_while_waiting_for_a_write_ends_the_wait_and_not_the_write(

@@ -27,7 +27,8 @@ from tests.data.planted import contents
 from tests.training.test_reduction import gradients
 from tests.training.test_training import CPU, PARAMS, Recorder, model, run_fit, runtime_params, train_params, weights
 
-TRAIN = train_params(batch_size=8, microbatch=2, snapshots=3, log_every=5, validate_every=6)
+# Twelve microbatches: their tree is ((8) + (4)), so that the sums of two processes, six and six, are other bits.
+TRAIN = train_params(batch_size=12, microbatch=1, snapshots=3, log_every=5, validate_every=6)
 RUNTIME = runtime_params(checkpoint_every=4, preview_every=6, device="cpu", threads=1)
 SAMPLE = PARAMS.sample.model_copy(update={"steps": 3, "batch_size": 4})
 COUNT = 18

@@ -1,4 +1,6 @@
-"""Case 9 through the real stages: training and sampling by two processes write the bytes that one writes."""
+"""Case 9 through the real stages: training and sampling by two processes write the bytes that one writes,
+
+whether the stage starts the second or torchrun starts both."""
 
 import pytest
 
@@ -22,12 +24,22 @@ def test_two_processes_write_the_outs_of_one(trained: Repository):
         "samples/film.png",
         "metrics/sample.json",
     ]
-    one = {name: files.sha256(trained.path / name) for name in names}
+    # Six microbatches, whose tree is ((4) + (2)): for two processes it is no sum of their own sums.
+    trained.edit(**{"  batch_size: 32             # images a step": "  batch_size: 48             # images a step"})
+    trained.edit(**{"  microbatch: 16 ": "  microbatch: 8 "})
+
+    def made(*launcher: str) -> dict[str, str]:
+        for name in names:
+            (trained.path / name).unlink()
+        for stage in ("train", "sample"):
+            trained.run("python", "-m", *launcher, f"stages.{stage}")
+        return {name: files.sha256(trained.path / name) for name in names}
+
+    one = made()
     trained.edit(**{"  processes: 1 ": "  processes: 2 "})
-    for name in names:
-        (trained.path / name).unlink()
-    trained.run("python", "-m", "stages.train")
-    trained.run("python", "-m", "stages.sample")
-    assert {name: files.sha256(trained.path / name) for name in names} == one
-    # One run, told of by one of the two.
+    assert made() == one
+    # The number in params.yaml is for those who start no processes themselves.
+    trained.edit(**{"  processes: 2 ": "  processes: 1 "})
+    assert made("torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m") == one
+    # One run, told of by one process each time.
     assert len(runs(trained)) == 1

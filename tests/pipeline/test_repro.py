@@ -77,7 +77,9 @@ def test_another_folder_hash_seed_locale_and_order_of_intervals_give_the_same_by
         **{"checkpoint_every: 10 ": "checkpoint_every: 7 ", "preview_every: 20 ": "preview_every: 0 "},
         **{"  tracking: true": "  tracking: false"},
     )
-    other.run("dvc", "repro", PYTHONHASHSEED="7", LC_ALL="C", TZ="Asia/Tokyo")
+    # Asked for from a folder inside.
+    command = ("env", "--chdir=stages", "dvc", "repro", "../dvc.yaml")
+    other.run(*command, PYTHONHASHSEED="7", LC_ALL="C", TZ="Asia/Tokyo")
     assert other.workspace.lock.read_bytes() == finished.workspace.lock.read_bytes()
     assert not (other.path / "mlflow.db").exists()
 

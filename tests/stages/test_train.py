@@ -7,16 +7,18 @@ import numpy as np
 import pytest
 import torch
 
-from rediffuse import files
+import stages.train
+from rediffuse import files, runtime, state_folder
 from rediffuse.errors import UserError
 from rediffuse.model import load_model
 from rediffuse.params import Params
 from rediffuse.sampling import Sampling, class_mix
 from rediffuse.snapshots import Snapshot, read_index, reconstruct
+from rediffuse.training.fingerprint import fingerprint
 from rediffuse.workspace import Workspace
 from stages.check import check
 from stages.sample import sample
-from stages.train import train
+from stages.train import fingerprint_parts, train
 from tests.data.planted import contents
 from tests.training.test_training import Recorder
 
@@ -151,6 +153,71 @@ def test_an_output_that_can_not_be_written_is_told_before_the_first_step(
     assert (raised.value.exit_code, "\n" in str(raised.value)) == (2, False)
 
 
+def test_a_training_holds_its_folder_until_all_is_written(
+    own_workspace: Workspace, params: Params, monkeypatch: pytest.MonkeyPatch
+):
+    """Acceptance case 5: a second trainer is refused from the first step until the state is removed."""
+    names = ("fit", "write_table", "publish", "save_model", "stay")
+    seen: dict[str, bool] = {}
+
+    def note(name: str) -> None:
+        done = getattr(stages.train, name)
+
+        def noted(*given: object, **more: object) -> object:
+            (lock,) = (own_workspace.state / "train").glob("*/lock")
+            seen[name] = state_folder.in_use(lock.parent)
+            return done(*given, **more)
+
+        monkeypatch.setattr(stages.train, name, noted)
+
+    for name in names:
+        note(name)
+    train(small(params), own_workspace)
+    assert seen == dict.fromkeys(names, True)
+    assert list((own_workspace.state / "train").iterdir()) == []
+
+
 def test_samples_of_another_length_need_power_averages(tmp_path: Path, constant: Workspace, params: Params):
     with pytest.raises(UserError, match=r"sample\.ema_length is 0\.05, but the training kept no snapshots of"):
         drawn(params, constant, tmp_path, ema_length=0.05)
+
+
+def name_of(params: Params, *, processes: int = 1, data: tuple[str, str] = ("a", "b"), **changes: object) -> str:
+    """The name of the state folder of a training."""
+    given = params.model_copy(update={"runtime": params.runtime.model_copy(update=changes)})
+    return fingerprint(fingerprint_parts(given, {"shape": [1, 8, 8]}, data, CPU, processes))
+
+
+def test_every_part_of_the_environment_makes_it_another_training(params: Params, monkeypatch: pytest.MonkeyPatch):
+    """Acceptance case 7: what was trained with another torch, or on other threads, is nothing to go on from."""
+    here = name_of(params)
+    assert name_of(params) == here
+    facts = runtime.environment(CPU)
+    assert facts.keys() == {"torch", "numpy", "device", "threads", "instructions"}
+    for field in facts:
+        with monkeypatch.context() as patch:
+            patch.setattr(runtime, "environment", lambda _, field=field: facts | {field: "another"})
+            assert name_of(params) != here, field
+    for place, attribute, value in (
+        (torch, "__version__", "2.9.0"),
+        (np, "__version__", "1.26"),
+        (torch, "get_num_threads", lambda: 64),
+        (torch.backends.cpu, "get_cpu_capability", lambda: "NO AVX"),
+    ):
+        with monkeypatch.context() as patch:
+            patch.setattr(place, attribute, value)
+            assert name_of(params) != here, attribute
+    assert name_of(params, data=("a", "c")) != here
+    assert name_of(params.model_copy(update={"seed": 1})) != here
+
+
+def test_the_number_of_processes_makes_it_another_training_only_where_their_sums_differ(params: Params):
+    """Acceptance cases 7 and 9."""
+    exact = [name_of(params, processes=count, reduction="exact", loaders=count) for count in (1, 2, 4)]
+    assert len(set(exact)) == 1
+    fast = [name_of(params, processes=count, reduction="fast") for count in (1, 2, 4)]
+    # One process has nothing to reduce.
+    assert fast[0] == exact[0]
+    sharded = params.model_copy(update={"train": params.train.model_copy(update={"shard": True})})
+    shard = [name_of(sharded, processes=count) for count in (1, 2, 4)]
+    assert len({*exact, *fast, *shard}) == 1 + 2 + 3

@@ -96,6 +96,10 @@ def test_the_rules_say_whether_training_goes_on(guard: dict[str, str], finite: b
     assert ours.stops(ours.refusals()[-1]) is stops
 
 
+STEEP = 0.0
+"""The factor of a loss that keeps its value, and has no finite gradient."""
+
+
 class Spoilt(DenoisingLoss):
     """A loss times a factor in certain microbatches, counted from 0."""
 
@@ -107,7 +111,8 @@ class Spoilt(DenoisingLoss):
     def __call__(self, denoiser, x0, condition, noise, t):
         each = super().__call__(denoiser, x0, condition, noise, t)
         if denoiser.training:
-            each = each * self.factors.get(len(self.seen), 1.0)
+            factor = self.factors.get(len(self.seen), 1.0)
+            each = each + (each - each.detach()).sqrt() if factor == STEEP else each * factor
             self.seen.append(t)
         return each
 
@@ -123,10 +128,20 @@ def spoilt_fit(folder: Path, factors: dict[int, float], **changes):
         return run_fit(folder, params=train_params(guard=guard, **changes.pop("train", {})), **changes)
 
 
-@pytest.mark.parametrize("factor", [NAN, INF])
-def test_a_loss_that_is_no_number_stops_before_the_step_and_names_its_images(tmp_path: Path, factor: float):
+@pytest.mark.parametrize(
+    ("factor", "reason"),
+    [
+        (NAN, "the loss is nan"),
+        (INF, "the loss is inf"),
+        (STEEP, r"the loss is [\d.]+ and the norm of its gradient nan"),
+    ],
+)
+def test_a_loss_or_gradient_that_is_no_number_stops_before_the_step_and_names_its_images(
+    tmp_path: Path, factor: float, reason: str
+):
+    """Case 48."""
     log = Recorder()
-    with pytest.raises(UserError, match=r"training stops at step 6: the loss is (nan|inf)"):
+    with pytest.raises(UserError, match=f"training stops at step 6: {reason}"):
         spoilt_fit(tmp_path, {11: factor}, log=log)
     state = TrainingState.new(model(), train_params())
     CheckpointFolder(tmp_path).load(state)
@@ -181,9 +196,20 @@ def test_a_spike_is_seen_before_the_loss_is_balanced(tmp_path: Path, monkeypatch
 
 
 @pytest.mark.parametrize("kill", [1, 2])
-def test_a_training_with_skipped_steps_resumes_to_the_same_bytes(tmp_path: Path, kill: int):
+@pytest.mark.parametrize(
+    ("factors", "taken"),
+    [
+        ({3: NAN, 10: NAN, 18: INF}, [1, 3, 4, 5, 7, 8, 9, 11, 12]),
+        ({6: 1e3, 14: 1e3, 18: STEEP}, [1, 2, 3, 5, 6, 7, 9, 11, 12]),
+    ],
+    ids=["no number", "spike"],
+)
+def test_a_training_with_skipped_steps_resumes_to_the_same_bytes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kill: int, factors: dict[int, float], taken: list[int]
+):
+    """Cases 48 and 49; a spike is known from the mean of the losses before it, also those before the kill."""
+    monkeypatch.setattr("rediffuse.training.guard.SETTLED", 2)
     settings = {"guard": {"non_finite": "skip", "spike": 5.0}, "train": {"log_every": 1}}
-    factors = {3: NAN, 10: NAN, 18: INF}
     whole, curves = spoilt_fit(tmp_path / "whole", factors, **settings)
     with pytest.raises(KilledError):
         spoilt_fit(tmp_path / "killed", factors, log=Killer(kill), **settings)
@@ -194,7 +220,19 @@ def test_a_training_with_skipped_steps_resumes_to_the_same_bytes(tmp_path: Path,
     for ours, theirs in zip(resumed.average.parameters(), whole.average.parameters(), strict=True):
         assert torch.equal(ours, theirs)
     # The mean is over the steps taken: a step refused has no row of its own.
-    assert [row["step"] for row in curves.training] == [1, 3, 4, 5, 7, 8, 9, 11, 12]
+    assert [row["step"] for row in curves.training] == taken
+
+
+def test_a_spike_stops_a_training_that_is_to_stop_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Case 49."""
+    monkeypatch.setattr("rediffuse.training.guard.SETTLED", 2)
+    log = Recorder()
+    with pytest.raises(UserError, match=r"training stops at step 6: the loss is [\d.e+]+, [\d.e+]+ times its running"):
+        spoilt_fit(tmp_path, {10: 1e3}, guard={"spike": 5.0, "on_spike": "stop"}, log=log)
+    assert list(log.documents) == ["step-0000006"]
+    state = TrainingState.new(model(), train_params())
+    CheckpointFolder(tmp_path).load(state)
+    assert (state.step, state.guard.skipped) == (4, 0)
 
 
 def test_a_process_that_lists_no_images_names_no_list():

@@ -73,12 +73,14 @@ class Recorder:
     curves: list[dict[str, float]] = field(default_factory=list)
     images: list[str] = field(default_factory=list)
     documents: dict[str, dict] = field(default_factory=dict)
+    checkpoints: list[int] = field(default_factory=list)
 
     def log_curve(self, rows) -> None:
         self.curves += [dict(row) for row in rows]
 
     def log_timing(self, step: int, values) -> None:
         assert values["examples_per_second"] > 0
+        self.checkpoints.append(step)
 
     def log_image(self, name: str, png: bytes) -> None:
         self.images.append(name)
@@ -156,10 +158,21 @@ def test_a_resumed_training_does_not_start_over(tmp_path: Path, monkeypatch: pyt
     assert min(steps) == 8
 
 
-@pytest.mark.parametrize("changes", [{"checkpoint_every": 5}, {"preview_every": 3}, {"checkpoint_every": 1000}])
-def test_intervals_of_the_runtime_change_no_byte(tmp_path: Path, changes: dict[str, int]):
+@pytest.mark.parametrize(
+    ("changes", "checkpoints"),
+    [
+        ({"checkpoint_every": 5}, [5, 10, 12]),
+        ({"preview_every": 3}, [4, 8, 12]),
+        ({"checkpoint_every": 1000}, [12]),
+        # Each step takes longer than that.
+        ({"checkpoint_every": 1000, "checkpoint_seconds": 1e-9}, list(range(1, 13))),
+    ],
+)
+def test_intervals_of_the_runtime_change_no_byte(tmp_path: Path, changes: dict[str, float], checkpoints: list[int]):
     plain, curves = run_fit(tmp_path / "plain")
-    other, other_curves = run_fit(tmp_path / "other", runtime=runtime_params(**changes))
+    log = Recorder()
+    other, other_curves = run_fit(tmp_path / "other", runtime=runtime_params(**changes), log=log)
+    assert log.checkpoints == checkpoints
     assert weights(other) == weights(plain)
     assert other_curves.rows == curves.rows
 

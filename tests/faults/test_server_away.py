@@ -1,0 +1,50 @@
+"""Cases 16, 17 and 54 through a real stage: with no tracking server it trains the same bytes, and tells no secret."""
+
+import re
+import shutil
+import socket
+import sys
+from contextlib import closing
+
+from rediffuse import files
+from tests.data.planted import contents
+from tests.repository import Repository
+
+SECRETS = {
+    "AWS_SECRET_ACCESS_KEY": "plAnted-aws-4711",
+    "MLFLOW_TRACKING_PASSWORD": "plAnted-password-4711",
+    "HF_TOKEN": "plAnted-token-4711",
+}
+
+
+def outs(repository: Repository) -> dict[str, str]:
+    """SHA-256 of all that the stage train writes."""
+    workspace = repository.workspace
+    tables = [workspace.plot("training"), workspace.plot("validation"), workspace.metrics("train")]
+    paths = [workspace.denoiser, *(workspace.snapshots / name for name in contents(workspace.snapshots)), *tables]
+    return {str(path.relative_to(repository.path)): files.sha256(path) for path in paths}
+
+
+def test_a_training_without_its_server_warns_once_writes_the_same_bytes_and_tells_no_secret(trained: Repository):
+    before = outs(trained)
+    assert len(before) > 6
+    for name in before:
+        (trained.path / name).unlink()
+    shutil.rmtree(trained.workspace.state)
+    # Bound and not listened to: whoever connects is refused.
+    with closing(socket.socket()) as closed:
+        closed.bind(("127.0.0.1", 0))
+        uri = f"http://me:plAnted-uri-4711@127.0.0.1:{closed.getsockname()[1]}/?token=plAnted-query-4711"
+        said = trained.run(sys.executable, "-m", "stages.train", MLFLOW_TRACKING_URI=uri, **SECRETS)
+    assert re.fullmatch(r"warning: MLflow at .*Connection refused.* `make sync` brings it there\n", said), said
+    assert outs(trained) == before
+    written = [
+        path
+        for folder in (".pipeline", "models", "plots", "metrics")
+        for path in (trained.path / folder).rglob("*")
+        if path.is_file()
+    ]
+    # What would tell is there: the journal with all that was said to MLflow.
+    assert any(b"train/loss" in path.read_bytes() for path in written if "journal" in path.parts)
+    assert "plAnted" not in said
+    assert [path for path in written if b"plAnted" in path.read_bytes()] == []
