@@ -9,7 +9,7 @@ from rediffuse import files
 from tests.data.planted import contents
 from tests.repository import Repository
 
-# Before anything else is imported, so that whoever says `from time import time` has this clock too.
+# Before the stages are imported, so that whoever says `from time import time` has this clock too.
 YEARS_LATER = """
 import datetime, time
 
@@ -23,7 +23,12 @@ for name in ("localtime", "gmtime", "ctime"):
     setattr(time, name, shifted)
 time.strftime = lambda format, when=None: real["strftime"](format, when or time.localtime())
 
+# These know the layout of the classes that are replaced below.
+import matplotlib.figure, pandas, pyarrow, sklearn, torch
+
 class Datetime(datetime.datetime):
+    __slots__ = ()
+
     @classmethod
     def now(cls, tz=None):
         return cls.fromtimestamp(time.time(), tz)
@@ -37,6 +42,8 @@ class Datetime(datetime.datetime):
         return cls.now()
 
 class Date(datetime.date):
+    __slots__ = ()
+
     @classmethod
     def today(cls):
         return cls.fromtimestamp(time.time())

@@ -5,7 +5,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -79,8 +80,8 @@ exit $code
 
 
 @pytest.fixture
-def held(trained: Repository, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Repository:
-    """A repository whose stages stop where `HOLD` says."""
+def held(trained: Repository, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Repository]:
+    """A repository whose stages stop where `HOLD` says; those that still wait after a failed test are killed."""
     shell = tmp_path / "shell"
     shell.write_text(SHELL)
     shell.chmod(0o755)
@@ -90,7 +91,9 @@ def held(trained: Repository, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     with (trained.path / "src/rediffuse/stage.py").open("a") as file:
         file.write(HOLD)
     trained.edit(**{"  tracking: true": "  tracking: false"})
-    return trained
+    yield trained
+    for process in standing_in(trained):
+        process.kill()
 
 
 def within(seconds: float, condition: Callable[[], object], process: subprocess.Popen[str] | None = None) -> None:
@@ -130,12 +133,18 @@ def release(repository: Repository) -> None:
 def alive(repository: Repository) -> list[list[str]]:
     """The command lines of all processes that stand in the repository."""
     found = []
+    for process in standing_in(repository):
+        with suppress(psutil.Error):
+            found.append(process.cmdline())
+    return found
+
+
+def standing_in(repository: Repository) -> list[psutil.Process]:
+    found = []
     for process in psutil.process_iter():
-        try:
+        with suppress(psutil.Error):
             if Path(process.cwd()).is_relative_to(repository.path):
-                found.append(process.cmdline())
-        except psutil.Error:
-            continue
+                found.append(process)
     return found
 
 
