@@ -273,7 +273,7 @@ subprocess.run(["/bin/sh", "-c", sys.argv[2]])
 def test_a_stage_whose_dvc_has_died_leaves(tmp_path: Path, reaped: bool, hangs: bool):
     (tmp_path / "dvc").write_text(DVC)
     body = (
-        "    with deferred():\n        ready()\n        time.sleep(60)" if hangs else "    ready()\n    time.sleep(60)"
+        "    with deferred():\n        ready()\n        time.sleep(20)" if hangs else "    ready()\n    time.sleep(20)"
     )
     (tmp_path / "stage.py").write_text(FRAME.format(body=body, before="", grace=0.5))
     command = f"{sys.executable} stage.py 2>&1; echo $? > code.tmp; mv code.tmp code"

@@ -102,7 +102,7 @@ MUTANTS = (
     Mutant(
         "inputs not compared",
         "src/rediffuse/provenance/inputs.py",
-        "if out_md5(path) != md5:",
+        "if out_md5(each.path) != each.md5:",
         "if False:",
         ("tests/faults/test_inputs.py::test_bytes_that_change_where_dvc_does_not_look_are_found",),
     ),
@@ -309,7 +309,7 @@ MUTANTS = (
     Mutant(
         "a dvc whose death is not seen",
         "src/rediffuse/leaving/__init__.py",
-        "if end is None and self._dvc and not lives(self._dvc):",
+        "if end is None and (self._orphaned or (self._dvc and not lives(self._dvc))):",
         "if False:",
         ("tests/test_leaving.py::test_a_stage_whose_dvc_has_died_leaves[False-gone]",),
     ),
@@ -331,8 +331,8 @@ MUTANTS = (
     Mutant(
         "how far it got is forgotten",
         "src/rediffuse/tracking/journal.py",
-        "self.sent, self.run_id = _mirrored(folder)",
-        "self.sent, self.run_id = 0, None",
+        "self.sent, self.run_id, self.late = _mirrored(folder)",
+        "self.sent, self.run_id, self.late = 0, None, ()",
         ("tests/tracking/test_journal.py::test_what_was_sent_is_remembered_and_a_spoilt_memory_means_all_again",),
     ),
 )
