@@ -1,6 +1,5 @@
 """Case 12, the clock: stages that run in another year write the same bytes."""
 
-import shutil
 import sys
 
 import pytest
@@ -70,8 +69,9 @@ def test_stages_that_run_twenty_years_later_write_the_same_bytes(trained: Reposi
     before = {folder: contents(trained.path / folder) for folder in folders}
     metrics = {name: files.read_json(trained.workspace.metrics(name)) for name in ("train", "sample", "evaluate")}
     assert all(before.values())
-    for folder in folders:
-        shutil.rmtree(trained.path / folder)
+    for folder, made in before.items():
+        for name in made.keys() - {".gitignore"}:
+            (trained.path / folder / name).unlink()
     for name in metrics:
         trained.workspace.metrics(name).unlink()
     assert trained.run(sys.executable, "-c", YEARS_LATER) == ""

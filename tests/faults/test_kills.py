@@ -42,8 +42,13 @@ def outs(workspace: Workspace) -> dict[str, bytes]:
 
 def remove_outs(workspace: Workspace) -> None:
     """So that what is there afterwards was written by the training after this."""
-    shutil.rmtree(workspace.root / "models")
-    for path in (workspace.plot("training"), workspace.plot("validation"), workspace.metrics("train")):
+    shutil.rmtree(workspace.snapshots)
+    for path in (
+        workspace.denoiser,
+        workspace.plot("training"),
+        workspace.plot("validation"),
+        workspace.metrics("train"),
+    ):
         path.unlink()
 
 
