@@ -20,14 +20,13 @@ from typing import Any
 import torch
 
 from benchmarks.processes import UNETS
-from benchmarks.repeat import data, new_model
+from benchmarks.repeat import data, new_model, trained
 from rediffuse import files, runtime
 from rediffuse.data.dataset import Examples
 from rediffuse.params import Params, load_params
 from rediffuse.tracking import Untracked
 from rediffuse.training.batches import Batches
 from rediffuse.training.checkpoint import CheckpointFolder
-from rediffuse.training.fit import fit
 from rediffuse.training.trainer import TrainingState, train
 
 EVERY = 30.0
@@ -126,20 +125,8 @@ def measured(params: Params, examples: Examples, device: torch.device, steps: in
 def first_step(params: Params, examples: Examples, device: torch.device, folder: Path) -> float:
     """Seconds from a checkpoint on disk to the end of the first step after it."""
     start = time.perf_counter()
-    checkpoints = CheckpointFolder(folder)
-    with contextlib.suppress(_FirstStepError), checkpoints.locked():
-        fit(
-            new_model(params, examples, device),
-            examples,
-            Examples(examples.images[:256], examples.labels[:256], examples.ids[:256]),
-            params=params.train,
-            runtime=params.runtime,
-            seed=0,
-            device=device,
-            checkpoints=checkpoints,
-            log=_FirstStep(),
-            preview=lambda _: b"",
-        )
+    with contextlib.suppress(_FirstStepError):
+        trained(params, examples, device, folder, _FirstStep())
     return time.perf_counter() - start
 
 

@@ -15,7 +15,7 @@ from rediffuse.data.arrays import ArrayWriter, StoredExamples
 from rediffuse.errors import TryAgainError
 from rediffuse.training.batches import Batches
 from tests.faults.waiting import lives, until
-from tests.training.test_training import Recorder, run_fit, runtime_params, weights
+from tests.training.test_training import run_fit, runtime_params, weights
 
 CPU = torch.device("cpu")
 COUNT = 37
@@ -75,25 +75,19 @@ def test_any_number_of_loaders_gives_the_same_bytes_from_any_step_and_block(
     assert signal.getsignal(signal.SIGCHLD) in (signal.SIG_DFL, None)
 
 
-class Watching(Recorder):
-    """A log that counts the loaders at each row of a curve, the last of which comes after the last step."""
+def test_a_training_with_loaders_has_the_bytes_of_one_without(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    pids = []
+    begin = multiprocessing.context.ForkServerProcess.start
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.loaders: set[int] = set()
+    def watched(process) -> None:
+        begin(process)
+        pids.append(process.pid)
 
-    def log_curve(self, rows) -> None:
-        super().log_curve(rows)
-        if rows:
-            self.loaders.add(len(loaders_running()))
-
-
-def test_a_training_with_loaders_has_the_bytes_of_one_without(tmp_path: Path):
+    monkeypatch.setattr(multiprocessing.context.ForkServerProcess, "start", watched)
     made = {}
     for loaders in (0, 2):
-        log = Watching()
-        state, curves = run_fit(tmp_path / str(loaders), runtime=runtime_params(loaders=loaders), log=log)
-        assert log.loaders == {loaders}
+        state, curves = run_fit(tmp_path / str(loaders), runtime=runtime_params(loaders=loaders))
+        assert len(pids) == loaders
         made[loaders] = (weights(state), curves.rows)
     assert made[2] == made[0]
     assert loaders_running() == []

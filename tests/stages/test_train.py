@@ -193,7 +193,7 @@ def test_every_part_of_the_environment_makes_it_another_training(params: Params,
     here = name_of(params)
     assert name_of(params) == here
     facts = runtime.environment(CPU)
-    assert facts.keys() == {"torch", "numpy", "device", "threads", "instructions"}
+    assert facts.keys() - {*runtime.VARIABLES} == {"torch", "numpy", "device", "threads", "instructions", "cpu"}
     for field in facts:
         with monkeypatch.context() as patch:
             patch.setattr(runtime, "environment", lambda _, field=field: facts | {field: "another"})

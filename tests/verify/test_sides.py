@@ -14,7 +14,7 @@ from rediffuse.params import flatten, load_params
 from rediffuse.provenance.digests import file_md5, listing_md5
 from rediffuse.provenance.made import record_path
 from rediffuse.tracking.key import content_key
-from rediffuse.tracking.names import safe_name
+from rediffuse.tracking.names import as_text, safe_name
 from rediffuse.verify import sides
 from rediffuse.verify.comparison import compare
 from rediffuse.workspace import Workspace
@@ -76,7 +76,7 @@ def verdict(clone: Workspace, monkeypatch: pytest.MonkeyPatch) -> Callable[..., 
         stage: str, *, params: dict[str, str] | None = None, tags: dict[str, str] | None = None, first: Any = None
     ) -> tuple[str, ...]:
         known = load_params(clone.params)
-        listed = {safe_name(key): sides._as_text(value) for key, value in flatten(known.tracked()).items()}
+        listed = {safe_name(key): as_text(value) for key, value in flatten(known.tracked()).items()}
         kept = {f"out.{path}": making.outs[path] for making in sides.of_clone(clone).values() for path in making.outs}
         machines = {"environment.train.gpu": "H100", "environment.reference.cpu": "laptop"}
         machines["environment.sample.cpu"] = "laptop"
