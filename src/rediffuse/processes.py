@@ -3,9 +3,9 @@
 `joining` starts them. Process 0 is the stage: it alone prints, writes, tracks and holds locks.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar, runtime_checkable
+from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
@@ -88,21 +88,15 @@ def current() -> Processes:
 
 def whole(tensor: Tensor) -> Tensor:
     """A tensor that may be spread over the processes, in one piece; all of them ask together."""
-    return tensor.full_tensor() if isinstance(tensor, _Spread) else tensor
+    # By the method, not by the class DTensor, whose module takes half a second to import.
+    gathered: Callable[[], Tensor] | None = getattr(tensor, "full_tensor", None)
+    return gathered() if gathered else tensor
 
 
 def own_part(tensor: Tensor) -> Tensor:
     """What this process holds of a tensor that may be spread over them."""
-    return tensor.to_local() if isinstance(tensor, _Spread) else tensor
-
-
-@runtime_checkable
-class _Spread(Protocol):
-    """torch's DTensor, whose module takes half a second to import."""
-
-    def full_tensor(self) -> Tensor: ...
-
-    def to_local(self) -> Tensor: ...
+    local: Callable[[], Tensor] | None = getattr(tensor, "to_local", None)
+    return local() if local else tensor
 
 
 def wire(device: torch.device) -> torch.device:
