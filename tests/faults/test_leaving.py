@@ -69,6 +69,8 @@ if _sys.orig_argv[-1] == "stages.clean":
     Local.map = _mapped
 """
 
+SLOW = pytest.mark.slow
+
 # What DVC runs its commands with; it tells how they ended to whoever is still there.
 SHELL = """#!/bin/sh
 /bin/sh "$@"
@@ -166,7 +168,7 @@ def steps(repository: Repository) -> list[int]:
     return [int(line) for line in (repository.path.parent / "steps").read_text().split()]
 
 
-@pytest.mark.parametrize("name", ["SIGTERM", "SIGINT", pytest.param("SIGUSR1", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("name", ["SIGTERM", *(pytest.param(name, marks=SLOW) for name in ("SIGINT", "SIGUSR1"))])
 def test_a_training_that_is_asked_to_leave_saves_while_it_is_asked_again_and_goes_on_to_the_same_bytes(
     held: Repository, name: str
 ):

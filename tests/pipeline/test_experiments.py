@@ -8,6 +8,7 @@ from tests.pipeline.test_repro import runs
 from tests.repository import Repository
 
 
+@pytest.mark.slow
 def test_two_queued_experiments_run_in_parallel_into_one_store(trained: Repository):
     head = trained.run("git", "rev-parse", "HEAD")
     trained.run("dvc", "exp", "run", "--queue", "-n", "first", "-S", "train.lr=1e-3")
