@@ -180,7 +180,7 @@ def test_what_hangs_is_ended_when_the_grace_is_over(body: str, printed: str):
     ended = Child(body, grace=0.7).ends(signal.SIGTERM, signal.SIGTERM)
     line = "stage train: interrupted by SIGTERM, and not done 0.7 s later; the same command goes on\n"
     assert ended == (75, printed, line)
-    assert 0.7 < time.monotonic() - start < 5
+    assert 0.7 < time.monotonic() - start < 30
 
 
 SHORT = "import rediffuse.leaving\nrediffuse.leaving.GRACE = 0.7\nrediffuse.leaving.watch_process('train')\n"
@@ -198,7 +198,7 @@ def test_a_request_after_the_work_takes_no_result_away_whatever_hangs_then(body:
     start = time.monotonic()
     ended = Child(body, before=SHORT).ends(signal.SIGTERM)
     assert ended == (0, printed, "stage train: interrupted by SIGTERM, and its work is done\n")
-    assert 0.7 < time.monotonic() - start < 5
+    assert 0.7 < time.monotonic() - start < 30
 
 
 def test_an_error_after_all_is_made_is_not_taken_for_the_request():

@@ -101,7 +101,7 @@ def test_when_another_process_is_killed_the_first_says_so_and_ends_to_be_tried_a
     os.kill(other, signal.SIGKILL)
     killed_at = time.monotonic()
     output = ended(process, 75)
-    assert time.monotonic() - killed_at < 10
+    assert time.monotonic() - killed_at < 30
     line = "stage together: process 1 of 2 was killed (signal 9); the last checkpoint is kept, the same command goes on"
     assert output.splitlines() == [line]
 

@@ -359,7 +359,8 @@ def test_a_server_that_is_down_at_the_start_gets_the_run_with_its_own_times_when
     started = time.monotonic()
     for stage in ("train", "evaluate"):
         tell_all(params, workspace, stage)
-    assert time.monotonic() - started < 4
+    # What waits is given a minute.
+    assert time.monotonic() - started < 20
     after = int(time.time() * 1000)
     out, err = capfd.readouterr()
     assert (out, err.count("warning: "), err.count("Connection refused")) == ("", 2, 2)
@@ -460,9 +461,9 @@ def hanging(port: int) -> Iterator[None]:
 def test_a_server_that_hangs_costs_a_stage_its_patience_once(
     params: Params, workspace: Workspace, port: int, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "3")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "6")
     with hanging(port):
-        for least, most in ((2.5, 4.5), (1.5, 2.5)):
+        for least, most in ((5.5, 30), (1.5, 5.5)):
             started = time.monotonic()
             tell_all(params, workspace)
             assert least < time.monotonic() - started < most
@@ -478,7 +479,7 @@ def test_a_process_that_is_asked_to_leave_does_not_wait_for_a_server_that_hangs(
     monkeypatch: pytest.MonkeyPatch,
     made: bool,
 ) -> None:
-    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "6")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
     request = threading.Timer(0.3, os.kill, [os.getpid(), signal.SIGTERM])
     with hanging(port):
         started = time.monotonic()
@@ -489,20 +490,20 @@ def test_a_process_that_is_asked_to_leave_does_not_wait_for_a_server_that_hangs(
             request.start()
             # A stage that has made all goes on to its end.
             time.sleep(0.1 if made else 60)
-        assert 2 < time.monotonic() - started < 3.5
+        assert 2 < time.monotonic() - started < 10
     check_one_warning(capfd.readouterr().err, "no answer within 2 s")
 
 
 def test_telling_does_not_wait_for_a_server_that_hangs(
     params: Params, workspace: Workspace, port: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "2")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "5")
     rows = [{"step": step, "loss": 1 / step} for step in range(1, 2001)]
     with hanging(port), open_run(params, workspace, "train") as run:
         started = time.monotonic()
         for last in range(0, 2000, 100):
             run.log_curve(rows[:last])
-        assert time.monotonic() - started < 1.5  # a request waits two
+        assert time.monotonic() - started < 4  # a request waits five
 
 
 # Case 18
