@@ -20,12 +20,11 @@ from typing import Any
 import torch
 
 from benchmarks.processes import UNETS
-from benchmarks.repeat import data, new_model, trained
+from benchmarks.repeat import batches_of, data, new_model, trained
 from rediffuse import files, runtime
 from rediffuse.data.dataset import Examples
 from rediffuse.params import Params, load_params
 from rediffuse.tracking import Untracked
-from rediffuse.training.batches import Batches
 from rediffuse.training.checkpoint import CheckpointFolder
 from rediffuse.training.trainer import TrainingState, train
 
@@ -80,14 +79,7 @@ def measured(params: Params, examples: Examples, device: torch.device, steps: in
     """One network: parameters, size of a checkpoint, and its cost."""
     model = new_model(params, examples, device)
     state = TrainingState.new(model, params.train)
-    batches = Batches(
-        examples.images,
-        examples.labels,
-        seed=0,
-        batch_size=params.train.batch_size,
-        microbatch=params.train.microbatch,
-        device=device,
-    )
+    batches = batches_of(params, examples, device)
     training = train(state, model, batches=batches, params=params.train, seed=0)
     with tempfile.TemporaryDirectory() as folder:
         checkpoints = CheckpointFolder(Path(folder))

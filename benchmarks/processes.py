@@ -21,12 +21,11 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
-from benchmarks.repeat import data, new_model
+from benchmarks.repeat import batches_of, data, new_model
 from rediffuse import files, runtime
 from rediffuse.joining import joined
 from rediffuse.params import Params, load_params
 from rediffuse.processes import Processes
-from rediffuse.training.batches import Batches
 from rediffuse.training.gradients import Exact, Fast, Gradients
 from rediffuse.training.trainer import StepResult, TrainingState, train
 
@@ -81,14 +80,7 @@ def new_way(name: str, params: Params, device: torch.device, size: int, me: Proc
     weights = list(state.trained.parameters())
     summing = Processes() if name == "one process" else me
     gradients: Gradients = Fast(state.trained, 2) if name == "two, fast" else Exact(weights, 2, summing)
-    batches = Batches(
-        examples.images,
-        examples.labels,
-        seed=0,
-        batch_size=params.train.batch_size,
-        microbatch=params.train.microbatch,
-        device=device,
-    )
+    batches = batches_of(params, examples, device)
     steps = train(state, model, batches=batches, params=params.train, seed=0, gradients=gradients)
     return Way(steps, takes_part=me.first or name != "one process", seconds=[])
 

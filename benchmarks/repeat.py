@@ -29,6 +29,7 @@ from rediffuse.params import Params, load_params
 from rediffuse.processes import current
 from rediffuse.randomness import seeded_global
 from rediffuse.tracking import Untracked
+from rediffuse.training.batches import Batches
 from rediffuse.training.checkpoint import CheckpointFolder
 from rediffuse.training.fit import fit
 from rediffuse.training.trainer import TrainingState
@@ -83,6 +84,18 @@ def new_model(params: Params, examples: Examples, device: torch.device) -> Model
     )
     with seeded_global(0, "train/weights"):
         return build_model(description, device)
+
+
+def batches_of(params: Params, examples: Examples, device: torch.device) -> Batches:
+    """What each step sees, in the order of seed 0."""
+    return Batches(
+        examples.images,
+        examples.labels,
+        seed=0,
+        batch_size=params.train.batch_size,
+        microbatch=params.train.microbatch,
+        device=device,
+    )
 
 
 def trained(params: Params, examples: Examples, device: torch.device, folder: Path, log: Untracked) -> TrainingState:

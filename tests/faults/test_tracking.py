@@ -64,21 +64,6 @@ DAG = """stages:
 """
 
 
-@pytest.fixture(autouse=True)
-def _own_store(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("MLFLOW_TRACKING_URI", "DVC_ROOT", "DVC_EXP_NAME"):
-        monkeypatch.delenv(name, raising=False)
-
-
-@pytest.fixture(scope="session")
-def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    from mlflow import MlflowClient
-
-    path = tmp_path_factory.mktemp("template")
-    MlflowClient(f"sqlite:///{path}/mlflow.db")
-    return path / "mlflow.db"
-
-
 @pytest.fixture
 def workspace(tmp_path: Path) -> Workspace:
     shutil.copy(CHECKOUT / "params.yaml", tmp_path)

@@ -73,18 +73,14 @@ def _machine() -> dict[str, str]:
         "python": platform.python_version(),
         "system": platform.system(),
         "machine": platform.machine(),
-        "cpu": _cpu(),
+        "cpu": cpu(),
         "simd": _simd(),
         "libc": "-".join(platform.libc_ver()),
     }
 
 
+@cache
 def cpu() -> str:
-    """The processor's model name."""
-    return _machine()["cpu"]
-
-
-def _cpu() -> str:
     """The processor's model name."""
     try:
         lines = Path("/proc/cpuinfo").read_text(errors="replace").splitlines()
