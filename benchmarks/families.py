@@ -22,12 +22,12 @@ import torch
 from rediffuse import files, runtime, yaml12
 from rediffuse.data.card import Card
 from rediffuse.data.dataset import load_split
-from rediffuse.evaluation.features import extract
-from rediffuse.evaluation.protocol import FidelitySettings, score_fidelity
-from rediffuse.evaluation.recipe import Recipe
+from rediffuse.evaluation.extractors.features import extract
+from rediffuse.evaluation.fidelity.protocol import FidelitySettings, score_fidelity
 from rediffuse.evaluation.reference import Reference, read_reference
 from rediffuse.evaluation.samples import Samples
 from rediffuse.evaluation.scoring import RealImages, score
+from rediffuse.evaluation.utility.recipe import Recipe
 from rediffuse.model import Model, build_model, describe
 from rediffuse.params import Params, SampleParams
 from rediffuse.presets import PRESETS, expand

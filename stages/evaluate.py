@@ -8,16 +8,16 @@ import pandas as pd
 from rediffuse import files, memory, runtime
 from rediffuse.data.card import Card
 from rediffuse.data.dataset import load_split
-from rediffuse.evaluation.assembly import assemble, beside_nearest
-from rediffuse.evaluation.confusion import confusion_table
-from rediffuse.evaluation.features import extract
+from rediffuse.evaluation.extractors.features import extract
+from rediffuse.evaluation.fidelity.protocol import FidelitySettings, least_images
 from rediffuse.evaluation.likelihood import LikelihoodSettings, describe_likelihood, likelihood_metrics
-from rediffuse.evaluation.protocol import FidelitySettings, least_images
-from rediffuse.evaluation.recipe import Recipe
 from rediffuse.evaluation.reference import read_reference
-from rediffuse.evaluation.report import render
+from rediffuse.evaluation.report.assembly import assemble, beside_nearest
+from rediffuse.evaluation.report.page import render
 from rediffuse.evaluation.samples import read_samples
 from rediffuse.evaluation.scoring import RealImages, score
+from rediffuse.evaluation.utility.confusion import confusion_table
+from rediffuse.evaluation.utility.recipe import Recipe
 from rediffuse.model import load_model
 from rediffuse.params import Params
 from rediffuse.stage import run_stage

@@ -5,12 +5,12 @@ from typing import Any
 from rediffuse import files, memory, runtime
 from rediffuse.data.card import Card
 from rediffuse.data.dataset import load_split
-from rediffuse.evaluation.classifier import Shape
-from rediffuse.evaluation.features import classify, extract
-from rediffuse.evaluation.protocol import check_splits
-from rediffuse.evaluation.recipe import Recipe, train_classifier
+from rediffuse.evaluation.extractors.classifier import Shape
+from rediffuse.evaluation.extractors.features import classify, extract
+from rediffuse.evaluation.fidelity.protocol import check_splits
 from rediffuse.evaluation.reference import write_reference
-from rediffuse.evaluation.utility import Agreement, by_class
+from rediffuse.evaluation.utility.recipe import Recipe, train_classifier
+from rediffuse.evaluation.utility.scores import Agreement, by_class
 from rediffuse.params import Params
 from rediffuse.stage import run_stage
 from rediffuse.tables import rounded

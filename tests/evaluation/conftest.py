@@ -8,8 +8,8 @@ import pytest
 import torch
 from sklearn.datasets import load_digits
 
-from rediffuse.evaluation.classifier import Classifier, Images, Labels, Shape
-from rediffuse.evaluation.recipe import Recipe, train_classifier
+from rediffuse.evaluation.extractors.classifier import Classifier, Images, Labels, Shape
+from rediffuse.evaluation.utility.recipe import Recipe, train_classifier
 
 SHAPE = Shape(channels=1, height=8, width=8, classes=10, base=16, features=32)
 RECIPE = Recipe(steps=80, batch_size=64, lr=0.006, shift=0.0)

@@ -11,7 +11,7 @@ import torch
 from rediffuse.data.card import Card
 from rediffuse.data.dataset import load_split
 from rediffuse.errors import UserError
-from rediffuse.evaluation.figures import montage
+from rediffuse.evaluation.report.figures import montage
 from rediffuse.model import build_model, describe, save_model
 from rediffuse.params import Params
 from rediffuse.randomness import seeded_global

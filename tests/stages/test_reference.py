@@ -10,7 +10,7 @@ import torch
 from rediffuse.data.dataset import load_split
 from rediffuse.data.manifest import SPLIT, read_table
 from rediffuse.errors import UserError
-from rediffuse.evaluation.features import extract
+from rediffuse.evaluation.extractors.features import extract
 from rediffuse.evaluation.reference import read_reference
 from rediffuse.params import Params
 from rediffuse.workspace import Workspace

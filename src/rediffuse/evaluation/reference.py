@@ -12,8 +12,8 @@ from safetensors.numpy import load_file, save_file
 
 from rediffuse import files
 from rediffuse.errors import UserError
-from rediffuse.evaluation.classifier import Classifier, load_classifier, save_classifier
-from rediffuse.evaluation.features import Features
+from rediffuse.evaluation.extractors.classifier import Classifier, load_classifier, save_classifier
+from rediffuse.evaluation.extractors.features import Features
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from rediffuse.errors import UserError
-from rediffuse.evaluation.classifier import Images, Labels
+from rediffuse.evaluation.extractors.classifier import Images, Labels
 
 
 @dataclass(frozen=True)

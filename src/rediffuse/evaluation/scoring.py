@@ -10,12 +10,12 @@ from typing import Any
 import torch
 
 from rediffuse.data.dataset import Examples
-from rediffuse.evaluation.features import Features, classify
-from rediffuse.evaluation.protocol import FidelitySettings, check_splits, score_fidelity
-from rediffuse.evaluation.recipe import Recipe
+from rediffuse.evaluation.extractors.features import Features, classify
+from rediffuse.evaluation.fidelity.protocol import FidelitySettings, check_splits, score_fidelity
 from rediffuse.evaluation.reference import Reference
 from rediffuse.evaluation.samples import Samples
-from rediffuse.evaluation.utility import Agreement, classification_score, utility_metrics
+from rediffuse.evaluation.utility.recipe import Recipe
+from rediffuse.evaluation.utility.scores import Agreement, classification_score, utility_metrics
 
 
 @dataclass(frozen=True, kw_only=True)

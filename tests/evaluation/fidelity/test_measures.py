@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from rediffuse.evaluation.fidelity import (
+from rediffuse.evaluation.fidelity.measures import (
     Manifold,
     harmonic_mean,
     kernel_distance,

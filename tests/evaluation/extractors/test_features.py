@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from rediffuse.evaluation.features import BATCH, extract
+from rediffuse.evaluation.extractors.features import BATCH, extract
 
 
 def test_features_are_float32_rows_in_the_order_of_the_images(digits, classifier) -> None:

@@ -42,4 +42,4 @@ class Report:
 
 def render(report: Report) -> str:
     """The page as HTML text."""
-    return templates("rediffuse.evaluation").get_template("report.html").render(report=report)
+    return templates("rediffuse.evaluation.report").get_template("report.html").render(report=report)

@@ -4,8 +4,14 @@ import numpy as np
 import pytest
 import torch
 
-from rediffuse.evaluation.features import classify, extract
-from rediffuse.evaluation.utility import Agreement, ClassificationScore, by_class, classification_score, utility_metrics
+from rediffuse.evaluation.extractors.features import classify, extract
+from rediffuse.evaluation.utility.scores import (
+    Agreement,
+    ClassificationScore,
+    by_class,
+    classification_score,
+    utility_metrics,
+)
 
 
 def score(images, labels, digits, shape, recipe, pairs=600):

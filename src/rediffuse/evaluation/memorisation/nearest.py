@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from rediffuse.evaluation.features import Features
+from rediffuse.evaluation.extractors.features import Features
 
 
 def nearest(queries: Features, points: Features, count: int, block: int = 4096) -> NDArray[np.int64]:

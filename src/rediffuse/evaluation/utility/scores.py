@@ -14,9 +14,9 @@ import torch
 from numpy.typing import NDArray
 from sklearn.metrics import accuracy_score, confusion_matrix, precision_recall_fscore_support
 
-from rediffuse.evaluation.classifier import Images, Labels, Shape
-from rediffuse.evaluation.features import classify, extract
-from rediffuse.evaluation.recipe import Recipe, train_classifier
+from rediffuse.evaluation.extractors.classifier import Images, Labels, Shape
+from rediffuse.evaluation.extractors.features import classify, extract
+from rediffuse.evaluation.utility.recipe import Recipe, train_classifier
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from rediffuse.charts import Palette, Picture, legend, logarithmic, picture
-from rediffuse.evaluation.classifier import Images
+from rediffuse.evaluation.extractors.classifier import Images
 
 
 def training_curves(training: pd.DataFrame, validation: pd.DataFrame) -> Picture:

@@ -9,13 +9,13 @@ import torch
 from safetensors import safe_open
 
 from rediffuse.errors import UserError
-from rediffuse.evaluation.classifier import (
+from rediffuse.evaluation.extractors.classifier import (
     Classifier,
     Shape,
     load_classifier,
     save_classifier,
 )
-from rediffuse.evaluation.features import extract
+from rediffuse.evaluation.extractors.features import extract
 from rediffuse.randomness import generator
 
 CPU = torch.device("cpu")

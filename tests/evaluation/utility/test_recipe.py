@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from rediffuse.evaluation.classifier import Classifier, Shape, save_classifier
-from rediffuse.evaluation.features import classify, extract
-from rediffuse.evaluation.recipe import Recipe, train_classifier
+from rediffuse.evaluation.extractors.classifier import Classifier, Shape, save_classifier
+from rediffuse.evaluation.extractors.features import classify, extract
+from rediffuse.evaluation.utility.recipe import Recipe, train_classifier
 from rediffuse.randomness import generator
 
 CPU = torch.device("cpu")

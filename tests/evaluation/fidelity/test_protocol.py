@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from rediffuse.errors import UserError
-from rediffuse.evaluation.protocol import FidelitySettings, check_splits, least_images, score_fidelity
+from rediffuse.evaluation.fidelity.protocol import FidelitySettings, check_splits, least_images, score_fidelity
 
 SETTINGS = FidelitySettings(neighbours=3, manifold_points=10_000, kid_subsets=20, kid_subset_size=50, seed=0)
 

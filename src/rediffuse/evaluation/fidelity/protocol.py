@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rediffuse.errors import UserError
-from rediffuse.evaluation.features import Features
-from rediffuse.evaluation.fidelity import Manifold, harmonic_mean, kernel_distances, precision_and_recall
+from rediffuse.evaluation.extractors.features import Features
+from rediffuse.evaluation.fidelity.measures import Manifold, harmonic_mean, kernel_distances, precision_and_recall
 from rediffuse.frechet import Gaussian, frechet_distance
 from rediffuse.seeds import hashed_seed
 

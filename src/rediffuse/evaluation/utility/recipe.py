@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from rediffuse.evaluation.classifier import Classifier, Images, Labels, Shape
+from rediffuse.evaluation.extractors.classifier import Classifier, Images, Labels, Shape
 from rediffuse.randomness import generator
 
 _CALIBRATED_ON = 4096

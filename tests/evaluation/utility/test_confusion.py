@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from rediffuse.evaluation.confusion import confusion_table
+from rediffuse.evaluation.utility.confusion import confusion_table
 
 
 def test_the_confusion_table_has_a_row_an_image() -> None:

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from rediffuse.evaluation.classifier import Classifier, Images, Labels
+from rediffuse.evaluation.extractors.classifier import Classifier, Images, Labels
 
 Features = NDArray[np.float32]
 

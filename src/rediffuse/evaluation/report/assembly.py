@@ -6,13 +6,13 @@ import pandas as pd
 
 from rediffuse.charts import Picture
 from rediffuse.data.card import Card
-from rediffuse.evaluation.classifier import Images
-from rediffuse.evaluation.features import Features
-from rediffuse.evaluation.figures import confusion_picture, montage, noise_level_curve, training_curves
-from rediffuse.evaluation.neighbours import nearest
-from rediffuse.evaluation.readings import read_fidelity, read_likelihood, read_utility
-from rediffuse.evaluation.report import Report
-from rediffuse.evaluation.utility import Agreement
+from rediffuse.evaluation.extractors.classifier import Images
+from rediffuse.evaluation.extractors.features import Features
+from rediffuse.evaluation.memorisation.nearest import nearest
+from rediffuse.evaluation.report.figures import confusion_picture, montage, noise_level_curve, training_curves
+from rediffuse.evaluation.report.page import Report
+from rediffuse.evaluation.report.readings import read_fidelity, read_likelihood, read_utility
+from rediffuse.evaluation.utility.scores import Agreement
 from rediffuse.pages import number
 from rediffuse.params import flatten
 

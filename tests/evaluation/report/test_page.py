@@ -12,12 +12,12 @@ import pytest
 from PIL import Image
 
 from rediffuse.data.card import Card
-from rediffuse.evaluation.assembly import assemble, beside_nearest
-from rediffuse.evaluation.figures import confusion_picture, montage, noise_level_curve, training_curves
-from rediffuse.evaluation.neighbours import nearest
-from rediffuse.evaluation.readings import read_fidelity, read_likelihood, read_utility
-from rediffuse.evaluation.report import Report, render
-from rediffuse.evaluation.utility import Agreement
+from rediffuse.evaluation.memorisation.nearest import nearest
+from rediffuse.evaluation.report.assembly import assemble, beside_nearest
+from rediffuse.evaluation.report.figures import confusion_picture, montage, noise_level_curve, training_curves
+from rediffuse.evaluation.report.page import Report, render
+from rediffuse.evaluation.report.readings import read_fidelity, read_likelihood, read_utility
+from rediffuse.evaluation.utility.scores import Agreement
 
 NAMES = ("cat", "dog & <b>co</b>")
 FIDELITY = {
@@ -195,7 +195,7 @@ def test_nearest_neighbours_come_nearest_first_whatever_the_block(block: int) ->
 
 
 def test_a_copy_of_a_training_image_stands_right_above_its_original(digits, classifier) -> None:
-    from rediffuse.evaluation.features import extract
+    from rediffuse.evaluation.extractors.features import extract
 
     images = digits.train[0][:60]
     chosen = images[[5, 17]]

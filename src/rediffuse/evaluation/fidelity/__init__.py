@@ -1,0 +1,1 @@
+"""Do the images follow the distribution of the real ones?"""

@@ -1,0 +1,1 @@
+"""Are the images new, or copies of what the model was trained on?"""

@@ -1,0 +1,1 @@
+"""What are the images good for, to a classifier?"""
