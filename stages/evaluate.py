@@ -47,7 +47,8 @@ def evaluate(params: Params, workspace: Workspace) -> dict[str, Any]:
         RealImages(train=train, val=val, test=test, classes=card.classes),
         reference,
         settings=FidelitySettings(
-            **params.evaluate.model_dump(exclude={"noise_levels", "likelihood"}), seed=params.seed
+            seed=params.seed,
+            **params.evaluate.model_dump(include={"neighbours", "manifold_points", "kid_subsets", "kid_subset_size"}),
         ),
         recipe=Recipe(**params.reference.model_dump(include={"steps", "batch_size", "lr"})),
         device=device,

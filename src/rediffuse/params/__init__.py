@@ -11,8 +11,9 @@ from rediffuse.params.data import (
     TorchvisionParams,
 )
 from rediffuse.params.diffusion import DiffusionParams
-from rediffuse.params.evaluate import EvaluateParams, LikelihoodParams
+from rediffuse.params.evaluate import EvaluateParams, LikelihoodParams, RegisterParams, SweepParams
 from rediffuse.params.loading import flatten, known_keys, load_params
+from rediffuse.params.reference import ReferenceParams
 from rediffuse.params.sampling import SampleParams
 from rediffuse.params.sections import GuardParams, ModelParams, RuntimeParams, Section, TrainParams
 
@@ -28,10 +29,13 @@ __all__ = [
     "ModelParams",
     "Params",
     "PrepareParams",
+    "ReferenceParams",
+    "RegisterParams",
     "RuntimeParams",
     "SampleParams",
     "Section",
     "SplitParams",
+    "SweepParams",
     "TorchvisionParams",
     "TrainParams",
     "flatten",

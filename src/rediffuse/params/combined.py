@@ -1,14 +1,19 @@
 """All sections together, and the rules between them."""
 
+import warnings
 from typing import Any, Self
 
 from pydantic import model_validator
 
 from rediffuse.params.data import CleanParams, PrepareParams, SplitParams
 from rediffuse.params.diffusion import DiffusionParams
-from rediffuse.params.evaluate import EvaluateParams
+from rediffuse.params.evaluate import EvaluateParams, RegisterParams, SweepParams
+from rediffuse.params.reference import ReferenceParams
 from rediffuse.params.sampling import SampleParams
-from rediffuse.params.sections import ModelParams, ReferenceParams, RuntimeParams, Section, TrainParams, UnetParams
+from rediffuse.params.sections import ModelParams, RuntimeParams, Section, TrainParams, UnetParams
+
+# It means the classmethod of every abstract class, which nobody calls here.
+warnings.filterwarnings("ignore", 'Field name "register" in "Params" shadows', UserWarning)
 
 
 class Params(Section):
@@ -27,7 +32,9 @@ class Params(Section):
     diffusion: DiffusionParams
     train: TrainParams
     sample: SampleParams
+    sweep: SweepParams
     evaluate: EvaluateParams
+    register: RegisterParams
     runtime: RuntimeParams
 
     @model_validator(mode="after")
@@ -49,11 +56,15 @@ class Params(Section):
 
     @model_validator(mode="after")
     def _scored(self) -> Self:
-        if self.sample.count <= self.evaluate.neighbours:
-            raise ValueError(
-                f"sample.count is {self.sample.count}, not above evaluate.neighbours ({self.evaluate.neighbours}): "
-                "each sample needs so many others to be scored"
-            )
+        counts = {"sample.count": self.sample.count}
+        if self.sweep.used:
+            counts["sweep.count"] = self.sweep.count
+        for key, count in counts.items():
+            if count <= self.evaluate.neighbours:
+                raise ValueError(
+                    f"{key} is {count}, not above evaluate.neighbours ({self.evaluate.neighbours}): "
+                    "each sample needs so many others to be scored"
+                )
         return self
 
     @model_validator(mode="after")

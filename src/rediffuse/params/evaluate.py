@@ -1,11 +1,11 @@
-"""The section `evaluate`."""
+"""The sections `evaluate`, `sweep` and `register`: what is asked of a model."""
 
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from rediffuse.params.sampling import SamplerName
-from rediffuse.params.sections import Count, Section
+from rediffuse.params.sections import Count, Section, Sizes, as_tuple
 
 
 class LikelihoodParams(Section):
@@ -25,18 +25,70 @@ class LikelihoodParams(Section):
         return self
 
 
+Conditions = Annotated[tuple[str, ...], BeforeValidator(as_tuple)]
+Aspect = Literal["fidelity", "diversity", "class_consistency", "memorisation", "likelihood"]
+
+
+class MemorisationParams(Section):
+    membership_images: Annotated[int, Field(ge=0, le=1_000_000_000)]
+    membership_levels: Annotated[int, Field(ge=1, le=1000)]
+
+
+class VerdictParams(Section):
+    fidelity: Conditions
+    diversity: Conditions
+    class_consistency: Conditions
+    memorisation: Conditions
+    likelihood: Conditions
+
+
 class EvaluateParams(Section):
     neighbours: Count
+    coverage_neighbours: Count
     manifold_points: Annotated[int, Field(ge=2, le=1_000_000_000)]
     kid_subsets: Count
     kid_subset_size: Annotated[int, Field(ge=2, le=1_000_000_000)]
     noise_levels: Annotated[int, Field(ge=2, le=1000)]
     likelihood: LikelihoodParams
+    memorisation: MemorisationParams
+    verdicts: VerdictParams
+    fail_on: Annotated[tuple[Aspect, ...], BeforeValidator(as_tuple)]
 
     @model_validator(mode="after")
     def _enough(self) -> Self:
-        if self.manifold_points <= self.neighbours:
-            raise ValueError(
-                f"evaluate.manifold_points is {self.manifold_points}, not above evaluate.neighbours ({self.neighbours})"
-            )
+        for key in ("neighbours", "coverage_neighbours"):
+            if self.manifold_points <= getattr(self, key):
+                raise ValueError(
+                    f"evaluate.manifold_points is {self.manifold_points}, "
+                    f"not above evaluate.{key} ({getattr(self, key)})"
+                )
         return self
+
+
+class SweepStepsParams(Section):
+    ddim: Sizes
+    dpmpp_2m: Sizes
+    heun: Sizes
+    ancestral: Sizes
+    dpmpp_2m_sde: Sizes
+    euler_maruyama: Sizes
+    reverse_diffusion: Sizes
+
+
+class SweepParams(Section):
+    count: Count
+    guidance: Annotated[tuple[Annotated[float, Field(ge=0, le=100)], ...], BeforeValidator(as_tuple)]
+    steps: SweepStepsParams
+
+    @property
+    def used(self) -> bool:
+        """Whether there is any point to draw."""
+        return bool(self.guidance or any(self.steps.model_dump().values()))
+
+
+class RegisterParams(Section):
+    name: Annotated[str, Field(min_length=1, max_length=250)] | None
+    require: Conditions
+    metric: Annotated[str, Field(min_length=1)]
+    better: Literal["lower", "higher"]
+    alias: Annotated[str, Field(min_length=1, max_length=250)]

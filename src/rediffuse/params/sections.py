@@ -28,14 +28,6 @@ class Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
-class ReferenceParams(Section):
-    width: Channels
-    features: Annotated[int, Field(ge=2, le=16_384)]
-    steps: Count
-    batch_size: Count
-    lr: Positive
-
-
 class UnetParams(Section):
     width: Channels
     multipliers: Multipliers
@@ -112,6 +104,8 @@ class TrainParams(Section):
     snapshots: Annotated[int, Field(ge=0, le=1000)]
     label_drop: Annotated[float, Field(ge=0, le=1)]
     horizontal_flip: bool
+    canaries: Annotated[int, Field(ge=0, le=10_000)]
+    canary_repeats: Annotated[int, Field(ge=1, le=10_000)]
     shard: bool
     guard: GuardParams
     log_every: Count
