@@ -22,7 +22,7 @@ import torch
 from rediffuse import files, runtime, yaml12
 from rediffuse.data.card import Card
 from rediffuse.data.dataset import load_split
-from rediffuse.evaluation.extractors.features import extract
+from rediffuse.evaluation.extractors import ExtractorSettings
 from rediffuse.evaluation.fidelity.protocol import FidelitySettings, score_fidelity
 from rediffuse.evaluation.reference import Reference, read_reference
 from rediffuse.evaluation.samples import Samples
@@ -98,7 +98,7 @@ def own_scores(
     train, val, test = (load_split(workspace, name) for name in ("train", "val", "test"))
     scores = score(
         Samples(images, labels),
-        extract(reference.classifier, images),
+        reference.extract(images),
         RealImages(train=train, val=val, test=test, classes=card.classes),
         reference,
         settings=settings_of(params),
@@ -125,12 +125,8 @@ def curve(
         plain = {"eta": 0.0, "variance": "posterior", "corrector_steps": 0, "threshold": "none"}
         chosen = params.sample.model_copy(update=plain | {"sampler": sampler, "grid": grid, "steps": steps})
         images, _, used, seconds = images_of(model, chosen, device)
-        fidelity = score_fidelity(
-            reference.features["train"],
-            reference.features["test"],
-            extract(reference.classifier, images),
-            settings_of(params),
-        ).scores
+        real = reference.features[reference.main.name]
+        fidelity = score_fidelity(real.train, real.test, reference.main.extract(images), settings_of(params)).scores
         row = {"sampler": sampler, "grid": grid, "wanted": wanted, "evaluations": used, "seconds": seconds}
         rows.append(row | {name: fidelity[name] for name in ("fd", "fd_sd", "fd_full", "kid") if name in fidelity})
     return rows
@@ -156,7 +152,9 @@ def main() -> None:
         quiet = {"device": options.device, "threads": options.threads, "progress": False, "preview_every": 0}
         params = params.model_copy(update={"runtime": params.runtime.model_copy(update=quiet)})
         device = runtime.start(params.runtime)
-        reference = read_reference(workspace.reference, device)
+        counts = {name: len(load_split(workspace, name)) for name in ("train", "val", "test")}
+        extractors = ExtractorSettings.of(params.reference, seed=params.seed, root=root)
+        reference = read_reference(workspace.reference, extractors, counts, device)
         start = time.perf_counter()
         model = trained(params, workspace, device)
         seconds = time.perf_counter() - start

@@ -6,6 +6,8 @@ from typing import Any
 
 from rediffuse import files
 from rediffuse.errors import UserError
+from rediffuse.evaluation.extractors import ExtractorSettings
+from rediffuse.evaluation.extractors.weights import bring_weights
 from rediffuse.params import Params, PrepareParams
 from rediffuse.stage import run_stage
 from rediffuse.workspace import Workspace
@@ -14,9 +16,15 @@ from rediffuse.workspace import Workspace
 def check(params: Params, workspace: Workspace) -> dict[str, Any]:
     """Look at what can be known before any stage runs: params.yaml was read, the data is there, so is the device.
 
+    The weights of extractors are brought here, before any stage that reads them looks whether their folder has changed.
     Its out never changes, so that it makes nothing else run again.
     """
     _check_source(params.prepare, workspace.root / params.prepare.path)
+    bring_weights(
+        ExtractorSettings.of(params.reference, seed=params.seed, root=workspace.root),
+        download=params.reference.download,
+        elsewhere=workspace.home / params.reference.weights,
+    )
     if params.train.ema == "power":
         from rediffuse.snapshots import check_length, planned
 

@@ -8,10 +8,10 @@ import pandas as pd
 from rediffuse import files, memory, runtime
 from rediffuse.data.card import Card
 from rediffuse.data.dataset import load_split
-from rediffuse.evaluation.extractors.features import extract
+from rediffuse.evaluation.extractors import ExtractorSettings
 from rediffuse.evaluation.fidelity.protocol import FidelitySettings, least_images
 from rediffuse.evaluation.likelihood import LikelihoodSettings, describe_likelihood, likelihood_metrics
-from rediffuse.evaluation.reference import read_reference
+from rediffuse.evaluation.reference import JUDGE, read_reference
 from rediffuse.evaluation.report.assembly import assemble, beside_nearest
 from rediffuse.evaluation.report.page import render
 from rediffuse.evaluation.samples import read_samples
@@ -35,11 +35,16 @@ def evaluate(params: Params, workspace: Workspace) -> dict[str, Any]:
     device = runtime.start(params.runtime)
     card = Card.read(workspace.card)
     train, val, test = (load_split(workspace, name) for name in ("train", "val", "test"))
-    reference = read_reference(workspace.reference, device)
+    reference = read_reference(
+        workspace.reference,
+        ExtractorSettings.of(params.reference, seed=params.seed, root=workspace.root),
+        {"train": len(train), "val": len(val), "test": len(test)},
+        device,
+    )
     samples = read_samples(
         workspace.sampled_images, workspace.sampled_labels, card.shape, least=least_images(params.evaluate.neighbours)
     )
-    generated = extract(reference.classifier, samples.images)
+    generated = reference.extract(samples.images)
 
     scores = score(
         samples,
@@ -84,7 +89,7 @@ def evaluate(params: Params, workspace: Workspace) -> dict[str, Any]:
         params=params.tracked(),
         grid=workspace.grid.read_bytes(),
         film=workspace.film.read_bytes(),
-        copies=beside_nearest(samples.images, generated, train.images, reference.features["train"]),
+        copies=beside_nearest(samples.images, generated[JUDGE], train.images, reference.features[JUDGE].train),
         training=pd.read_csv(workspace.plot("training")),
         validation=pd.read_csv(workspace.plot("validation")),
         noise_levels=noise_levels,

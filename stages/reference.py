@@ -1,14 +1,16 @@
-"""reference: train the classifier that judges every model, and cache its features of the real images."""
+"""reference: train the classifier that judges every model, make the extractors, and cache the real features."""
 
 from typing import Any
 
 from rediffuse import files, memory, runtime
 from rediffuse.data.card import Card
 from rediffuse.data.dataset import load_split
-from rediffuse.evaluation.extractors.classifier import Shape
-from rediffuse.evaluation.extractors.features import classify, extract
+from rediffuse.evaluation.extractors import ExtractorSettings
+from rediffuse.evaluation.extractors.classifier import Shape, save_classifier
+from rediffuse.evaluation.extractors.features import classify
+from rediffuse.evaluation.extractors.registry import check_external
 from rediffuse.evaluation.fidelity.protocol import check_splits
-from rediffuse.evaluation.reference import write_reference
+from rediffuse.evaluation.reference import JUDGE, write_features
 from rediffuse.evaluation.utility.recipe import Recipe, train_classifier
 from rediffuse.evaluation.utility.scores import Agreement, by_class
 from rediffuse.params import Params
@@ -17,11 +19,14 @@ from rediffuse.tables import rounded
 from rediffuse.workspace import Workspace
 
 
-@memory.advised("use a smaller reference.batch_size or reference.width, which are part of the numbers")
+@memory.advised(
+    "use a smaller reference.batch_size, reference.width or fewer reference.extractors, which are part of the numbers"
+)
 def reference(params: Params, workspace: Workspace) -> dict[str, Any]:
     """Train on the real training split alone; validation and test are only looked at.
 
-    Writes data/reference/ and metrics/reference.json: accuracy on each split, and per-class scores on test.
+    Writes data/reference/ and metrics/reference.json: each extractor's digest and dimensions, the classifier's accuracy
+    on each split, and per-class scores on test.
     """
     device = runtime.start(params.runtime)
     card = Card.read(workspace.card)
@@ -33,16 +38,31 @@ def reference(params: Params, workspace: Workspace) -> dict[str, Any]:
     train = splits["train"]
     # Known here, before anything is trained, and not only when there are samples to score.
     check_splits(len(train), len(splits["test"]), params.evaluate.neighbours)
+    extractors = ExtractorSettings.of(settings, seed=params.seed, root=workspace.root)
+    check_external(extractors, train.images, workspace.reference, device)
     classifier = train_classifier(
         train.images, train.labels, shape=shape, recipe=recipe, seed=params.seed, stream="reference", device=device
     )
-    features = {name: extract(classifier, split.images) for name, split in splits.items()}
-    write_reference(workspace.reference, classifier, features)
+    save_classifier(classifier, workspace.reference / f"{JUDGE}.safetensors")
+    made = write_features(
+        workspace.reference,
+        extractors,
+        {name: split.images for name, split in splits.items()},
+        splits["test"].labels if card.classes else None,
+        device,
+    )
 
-    metrics: dict[str, Any] = {"features": settings.features}
+    metrics: dict[str, Any] = {
+        "features": settings.features,
+        "extractors": {
+            each.name: {"digest": each.digest, "dimensions": made.features[each.name].train.shape[1]}
+            for each in made.extractors
+        },
+    }
     if card.classes:
+        features = made.features[JUDGE]
         agreements = {
-            name: Agreement.of(split.labels, classify(classifier, features[name]), len(card.classes))
+            name: Agreement.of(split.labels, classify(classifier, getattr(features, name)), len(card.classes))
             for name, split in splits.items()
         }
         metrics["accuracy"] = {name: agreement.accuracy for name, agreement in agreements.items()}

@@ -1,53 +1,196 @@
-"""What the stage `reference` leaves behind: the classifier of real images, and its features of every real split.
+"""What the stage `reference` leaves behind: the judge, the extractors, and their features of the real images.
 
 Features of real images are computed once and read by every evaluation after, however many models are compared.
+
+data/reference/ holds classifier.safetensors, what rebuilds the other extractors that are made from the data, and of
+each extractor features/<name>.safetensors: train, val, test, and of the first one control/<name>.
 """
 
-from dataclasses import dataclass
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
 import torch
-from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
 
 from rediffuse import files
 from rediffuse.errors import UserError
-from rediffuse.evaluation.extractors.classifier import Classifier, load_classifier, save_classifier
-from rediffuse.evaluation.extractors.features import Features
+from rediffuse.evaluation.controls import control_images, halves
+from rediffuse.evaluation.extractors import Extractor, ExtractorSettings, Features, Images, Labels
+from rediffuse.evaluation.extractors.classifier import Classifier
+from rediffuse.evaluation.extractors.convolutional import ConvolutionalExtractor, read_trained
+from rediffuse.evaluation.extractors.registry import EXTRACTORS
+
+JUDGE = "classifier"
+HALVES = "half_of_train"
+_SPLITS = ("train", "val", "test")
+_AGAIN = "run `dvc repro reference`"
+
+
+@dataclass(frozen=True)
+class RealFeatures:
+    """One extractor's features of the real images, each (n, d).
+
+    Args:
+        train, val, test: in the order of the split.
+        controls: of the first extractor alone, by name: of the images of `control_images`; and half_of_train: those of
+            all training images in an order drawn by key, whose first half is one set and the rest the other.
+    """
+
+    train: Features
+    val: Features
+    test: Features
+    controls: dict[str, Features] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Reference:
-    """The extractor and what it says of the real images.
+    """The judge, the extractors, and what they say of the real images.
 
     Args:
-        classifier: trained on the real training split; without classes, with random weights drawn by key.
-        features: of the splits train, val and test, each (N, d), in the order of the split.
-        digest: hex SHA-256 of the classifier's file; scores by another extractor are other scores.
+        judge: the classifier that was trained on the real training split; without classes, with random weights.
+        extractors: as `reference.extractors` lists them; the first gives the main scores.
+        features: by the name of each extractor, and of the judge, who is among them or not.
     """
 
-    classifier: Classifier
-    features: dict[str, Features]
-    digest: str
+    judge: ConvolutionalExtractor
+    extractors: tuple[Extractor, ...]
+    features: dict[str, RealFeatures]
+
+    @property
+    def classifier(self) -> Classifier:
+        """The judge's network."""
+        return self.judge.network
+
+    @property
+    def digest(self) -> str:
+        """Hex SHA-256 of the judge's file."""
+        return self.judge.digest
+
+    @property
+    def main(self) -> Extractor:
+        """The extractor of the main scores."""
+        return self.extractors[0]
+
+    def extract(self, images: Images) -> dict[str, Features]:
+        """The features of images (N, C, H, W) by the name of each extractor, and of the judge."""
+        return {each.name: each.extract(images) for each in _with_judge(self.judge, self.extractors)}
 
 
-def write_reference(folder: Path, classifier: Classifier, features: dict[str, Features]) -> None:
-    """Write classifier and features into `folder`, each file by replace, the same bytes for the same content."""
-    save_classifier(classifier, folder / "classifier.safetensors")
-    with files.replacing(folder / "features.safetensors") as temporary:
-        save_file(features, temporary)
+def write_features(
+    folder: Path,
+    settings: ExtractorSettings,
+    splits: Mapping[str, Images],
+    test_labels: Labels | None,
+    device: torch.device,
+) -> Reference:
+    """Make the extractors that are made from the data, and write the features of all.
 
-
-def read_reference(folder: Path, device: torch.device) -> Reference:
-    """What `write_reference` wrote.
+    Args:
+        folder: data/reference/, which holds the trained classifier already; each file is written by replace.
+        splits: the real images: train, val, test.
+        test_labels: of the images in test; None: the data has no classes.
 
     Raises:
-        UserError: a file is missing or holds something else.
+        UserError: an extractor can't be made or read, or gives no features.
     """
-    path = folder / "features.safetensors"
+    for name in settings.extractors:
+        make = EXTRACTORS[name].make
+        if make is not None:
+            make(settings, folder, splits["train"], device)
+    judge, extractors = _read_extractors(folder, settings, device)
+    found = {}
+    for extractor in _with_judge(judge, extractors):
+        rows: dict[str, NDArray[np.generic]] = {name: extractor.extract(splits[name]) for name in _SPLITS}
+        if extractor is extractors[0]:
+            for name, images in control_images(splits["test"], test_labels, settings.seed):
+                rows[f"control/{name}"] = extractor.extract(images)
+            # The rows alone: their features are those of train.
+            rows[f"control/{HALVES}"] = halves(len(splits["train"]), settings.seed)
+        about = {"features": json.dumps({"digest": extractor.digest, "extractor": extractor.name}, sort_keys=True)}
+        with files.replacing(_features_file(folder, extractor.name)) as temporary:
+            save_file(rows, temporary, about)
+        found[extractor.name] = _as_features(rows)
+    return Reference(judge, extractors, found)
+
+
+def read_reference(
+    folder: Path, settings: ExtractorSettings, counts: Mapping[str, int], device: torch.device
+) -> Reference:
+    """What the stage `reference` wrote.
+
+    Args:
+        settings: those that it ran with.
+        counts: how many images each of train, val and test holds.
+
+    Raises:
+        UserError: a file is missing, holds something else, or was made of other images or by another extractor.
+    """
+    judge, extractors = _read_extractors(folder, settings, device)
+    features = {each.name: _read_features(folder, each, counts) for each in _with_judge(judge, extractors)}
+    if not features[extractors[0].name].controls:
+        path = _features_file(folder, extractors[0].name)
+        raise UserError(f"{path} holds no controls: it was not the first of reference.extractors then; {_AGAIN}")
+    return Reference(judge, extractors, features)
+
+
+def _read_extractors(
+    folder: Path, settings: ExtractorSettings, device: torch.device
+) -> tuple[ConvolutionalExtractor, tuple[Extractor, ...]]:
+    judge = read_trained(settings, folder, device)
+    return judge, tuple(
+        judge if name == JUDGE else EXTRACTORS[name].read(settings, folder, device) for name in settings.extractors
+    )
+
+
+def _with_judge(judge: ConvolutionalExtractor, extractors: tuple[Extractor, ...]) -> Iterator[Extractor]:
+    yield from extractors
+    if not any(each is judge for each in extractors):
+        yield judge
+
+
+def _features_file(folder: Path, name: str) -> Path:
+    return folder / "features" / f"{name}.safetensors"
+
+
+def _read_features(folder: Path, extractor: Extractor, counts: Mapping[str, int]) -> RealFeatures:
+    path = _features_file(folder, extractor.name)
     try:
-        features = load_file(path)
-    except (OSError, SafetensorError) as error:
-        raise UserError(f"{path} can't be read: {error}; run the stage reference again") from None
-    weights = folder / "classifier.safetensors"
-    return Reference(load_classifier(weights, device), features, files.sha256(weights))
+        with safe_open(path, "numpy") as file:
+            about = json.loads((file.metadata() or {})["features"])
+            rows = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        maker, digest = about["extractor"], about["digest"]
+        missing = set(_SPLITS) - rows.keys()
+    except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
+        raise UserError(f"{path} holds no features of the stage reference: {error}; {_AGAIN}") from None
+    if missing:
+        raise UserError(f"{path} holds no features of {', '.join(sorted(missing))}; {_AGAIN}")
+    if maker != extractor.name or digest != extractor.digest:
+        raise UserError(
+            f"{path} holds features of another extractor ({maker} {str(digest)[:12]}, and not {extractor.name} "
+            f"{extractor.digest[:12]}): its weights or parameters have changed; {_AGAIN}"
+        )
+    for name in _SPLITS:
+        if rows[name].ndim != 2 or len(rows[name]) != counts[name]:
+            raise UserError(
+                f"{path} holds {name} features of shape {rows[name].shape}, but there are {counts[name]} "
+                f"such images: the data has changed; {_AGAIN}"
+            )
+    order = rows.get(f"control/{HALVES}")
+    if order is not None and len(order) != counts["train"]:
+        raise UserError(f"{path} holds halves of {len(order)} training images, not of {counts['train']}; {_AGAIN}")
+    return _as_features(rows)
+
+
+def _as_features(rows: Mapping[str, NDArray[np.generic]]) -> RealFeatures:
+    train, val, test = (np.asarray(rows[name], np.float32) for name in _SPLITS)
+    controls = {}
+    for name, values in rows.items():
+        if name.startswith("control/"):
+            control = name.removeprefix("control/")
+            controls[control] = train[np.asarray(values)] if control == HALVES else np.asarray(values, np.float32)
+    return RealFeatures(train, val, test, controls)

@@ -12,7 +12,7 @@ import torch
 from rediffuse.data.dataset import Examples
 from rediffuse.evaluation.extractors.features import Features, classify
 from rediffuse.evaluation.fidelity.protocol import FidelitySettings, check_splits, score_fidelity
-from rediffuse.evaluation.reference import Reference
+from rediffuse.evaluation.reference import JUDGE, Reference
 from rediffuse.evaluation.samples import Samples
 from rediffuse.evaluation.utility.recipe import Recipe
 from rediffuse.evaluation.utility.scores import Agreement, classification_score, utility_metrics
@@ -43,7 +43,7 @@ class Scores:
 
 def score(
     samples: Samples,
-    generated: Features,
+    generated: dict[str, Features],
     real: RealImages,
     reference: Reference,
     *,
@@ -54,7 +54,7 @@ def score(
     """Score generated images against real ones, and where there are classes train a classifier on them.
 
     Args:
-        generated: of `samples`, by the classifier of `reference`.
+        generated: of `samples`, by `Reference.extract`.
         reference: made of the splits of `real`.
         recipe: the one that the classifier of `reference` was trained by.
 
@@ -62,13 +62,15 @@ def score(
         UserError: a real split is too small for `settings.neighbours`.
     """
     check_splits(len(real.train), len(real.test), settings.neighbours)
-    fidelity = score_fidelity(reference.features["train"], reference.features["test"], generated, settings)
+    main = reference.main
+    known = reference.features[main.name]
+    fidelity = score_fidelity(known.train, known.test, generated[main.name], settings)
     protocol: dict[str, Any] = {
         "images": fidelity.images,
         "folds": fidelity.folds,
         "reference": f"train ({len(real.train)} images)",
         "floor": f"test ({len(real.test)} images)",
-        "extractor": reference.digest,
+        "extractor": main.digest,
         **asdict(settings),
     }
     utility, agreement = None, None
@@ -84,12 +86,12 @@ def score(
             seed=settings.seed,
             device=device,
         )
-        seen = classify(reference.classifier, generated)
-        known = classify(reference.classifier, reference.features["test"])
+        seen = classify(reference.classifier, generated[JUDGE])
+        taken_for = classify(reference.classifier, reference.features[JUDGE].test)
         utility = utility_metrics(
             gan_test=Agreement.of(samples.labels, seen, len(real.classes)),
             score=cas,
-            real=Agreement.of(real.test.labels, known, len(real.classes)),
+            real=Agreement.of(real.test.labels, taken_for, len(real.classes)),
             names=real.classes,
         )
         protocol["cas_pairs"] = cas.trained_on

@@ -11,18 +11,15 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from rediffuse import files
 from rediffuse.errors import UserError
-
-Images = NDArray[np.uint8]
-Labels = NDArray[np.int64]
+from rediffuse.evaluation.extractors.extractor import Images as Images
+from rediffuse.evaluation.extractors.extractor import Labels as Labels
 
 _GROUPS = 8
 _GRID = 4
