@@ -1,6 +1,7 @@
-"""Stage `reference` on the digits: what it leaves, that it repeats, and what it looks at."""
+"""Stage `reference` on the digits: what it leaves, that it repeats, what it looks at and what it refuses."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +11,10 @@ import torch
 from rediffuse.data.dataset import load_split
 from rediffuse.data.manifest import SPLIT, read_table
 from rediffuse.errors import UserError
+from rediffuse.evaluation.extractors import ExtractorSettings
 from rediffuse.evaluation.extractors.features import extract
-from rediffuse.evaluation.reference import read_reference
+from rediffuse.evaluation.reference import Reference, read_reference
+from rediffuse.files import sha256
 from rediffuse.params import Params
 from rediffuse.workspace import Workspace
 from stages.clean import clean
@@ -20,13 +23,40 @@ from stages.reference import reference
 from stages.split import split
 from tests.data.planted import contents, image_file, params_with
 
+COUNTS = {"train": 1437, "val": 180, "test": 180}
 
-def test_it_leaves_a_classifier_and_the_features_of_every_real_split(workspace: Workspace) -> None:
-    assert set(contents(workspace.reference)) == {"classifier.safetensors", "features.safetensors"}
-    read = read_reference(workspace.reference, torch.device("cpu"))
+
+def read(workspace: Workspace, params: Params) -> Reference:
+    settings = ExtractorSettings.of(params.reference, seed=params.seed, root=workspace.root)
+    return read_reference(workspace.reference, settings, COUNTS, torch.device("cpu"))
+
+
+def test_it_leaves_a_classifier_extractors_and_their_features_of_every_real_split(
+    workspace: Workspace, params: Params
+) -> None:
+    assert set(contents(workspace.reference)) == {
+        "classifier.safetensors",
+        "pca.safetensors",
+        "features/classifier.safetensors",
+        "features/pca.safetensors",
+    }
+    found = read(workspace, params)
     for name in ("train", "val", "test"):
         images = load_split(workspace, name).images
-        assert np.array_equal(read.features[name], extract(read.classifier, images))
+        assert np.array_equal(getattr(found.features["classifier"], name), extract(found.classifier, images))
+        assert {each: len(features) for each, features in found.extract(images).items()} == {
+            "classifier": len(images),
+            "pca": len(images),
+        }
+    assert found.digest == found.main.digest == sha256(workspace.reference / "classifier.safetensors")
+
+
+def test_its_metrics_name_each_extractor_its_digest_and_its_dimensions(workspace: Workspace, params: Params) -> None:
+    metrics = json.loads(workspace.metrics("reference").read_text())
+    assert metrics["extractors"] == {
+        each.name: {"digest": each.digest, "dimensions": read(workspace, params).features[each.name].test.shape[1]}
+        for each in read(workspace, params).extractors
+    }
 
 
 def test_its_metrics_are_the_accuracies_that_the_classifier_has(workspace: Workspace) -> None:
@@ -56,14 +86,18 @@ def test_the_classifier_does_not_depend_on_images_held_out(
     assert (own_workspace.reference / name).read_bytes() == (workspace.reference / name).read_bytes()
 
 
-def test_a_missing_or_broken_reference_is_a_users_error(tmp_path: Path, workspace: Workspace) -> None:
-    with pytest.raises(UserError, match=r"features\.safetensors can't be read"):
-        read_reference(tmp_path, torch.device("cpu"))
-    for file in contents(workspace.reference):
-        (tmp_path / file).write_bytes((workspace.reference / file).read_bytes())
-    (tmp_path / "features.safetensors").write_bytes(b"\x00" * 40)
-    with pytest.raises(UserError, match=r"features\.safetensors can't be read"):
-        read_reference(tmp_path, torch.device("cpu"))
+def test_an_extractor_that_does_not_work_is_refused_before_anything_is_trained(
+    own_workspace: Workspace, workspace: Workspace, params: Params
+) -> None:
+    shutil.rmtree(own_workspace.reference)
+    weights = own_workspace.root / "data" / "extractors"
+    weights.mkdir()
+    (weights / "own.py").write_text("def Half():\n    return lambda images: images[::2].flatten(1).float()\n")
+    changes = {"extractors": ("classifier", "custom"), "custom": "own:Half"}
+    own = params.model_copy(update={"reference": params.reference.model_copy(update=changes)})
+    with pytest.raises(UserError, match=r"reference.custom own:Half gives torch.float32 \(8, 64\); it must take uint8"):
+        reference(own, own_workspace)
+    assert not own_workspace.reference.exists()
 
 
 def test_splits_too_small_to_score_are_refused_before_anything_is_trained(tmp_path: Path) -> None:

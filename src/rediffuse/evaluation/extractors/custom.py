@@ -144,17 +144,25 @@ def _of_class(given: str, folder: Path, device: torch.device) -> tuple[Callable[
 
 @contextmanager
 def _importable(name: str, folder: Path) -> Iterator[None]:
-    """Let the folder come first on Python's path, and its module before one of that name that is loaded already."""
+    """Let the folder come first on Python's path, and what it holds now before what was loaded of it or by that name.
+
+    No bytecode is written: the folder is a dependency, and its age is told in whole seconds.
+    """
     top = name.partition(".")[0]
-    if (folder / f"{top}.py").is_file() or (folder / top).is_dir():
-        for loaded in [each for each in sys.modules if each == top or each.startswith(f"{top}.")]:
+    ours = (folder / f"{top}.py").is_file() or (folder / top).is_dir()
+    for loaded, module in list(sys.modules.items()):
+        file = getattr(module, "__file__", None)
+        if (ours and loaded.partition(".")[0] == top) or (file and Path(file).is_relative_to(folder)):
             del sys.modules[loaded]
+    before = sys.dont_write_bytecode
+    sys.dont_write_bytecode = True
     sys.path.insert(0, str(folder))
     importlib.invalidate_caches()
     try:
         yield
     finally:
         sys.path.remove(str(folder))
+        sys.dont_write_bytecode = before
 
 
 def _state_digest(network: nn.Module) -> str:

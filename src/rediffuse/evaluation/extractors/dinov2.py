@@ -69,19 +69,26 @@ def read_dinov2(settings: ExtractorSettings, folder: Path, device: torch.device)
     """
     check_library("dinov2")
     import timm
+    from timm.models import load_state_dict
 
     check_model(settings.dinov2)
     path = needed_file("dinov2", settings)
     trained = timm.get_pretrained_cfg(settings.dinov2)
     side = min(trained.input_size[-1], SIDE)
     resampled = {"img_size": side} if trained.fixed_input_size and side < trained.input_size[-1] else {}
-    overlay = {"file": str(path), "custom_load": False}
     try:
+        state = load_state_dict(str(path))
+        # Of a network with classes the file holds a head as well.
+        for layer in [trained.classifier] if isinstance(trained.classifier, str) else trained.classifier or ():
+            state = {name: value for name, value in state.items() if not name.startswith(f"{layer}.")}
+        # timm overlooks what is missing in the file where it takes a head away; without classes it does not.
+        overlay = {"state_dict": state, "num_classes": 0, "custom_load": False}
         # Layers draw their first weights from the global generator.
         with torch.random.fork_rng(devices=[]):
             network: Any = timm.create_model(
                 settings.dinov2, pretrained=True, pretrained_cfg_overlay=overlay, num_classes=0, **resampled
             )
+        network.pretrained_cfg.pop("state_dict", None)
     # Another kind for each way a file can be damaged, pickle's own among them.
     except Exception as error:
         reason = " ".join(str(error).split())[:300]

@@ -157,7 +157,7 @@ def _fetch_from_timm(model: str, path: Path) -> None:
 
 
 def check_model(model: str) -> None:
-    """Refuse a name that timm has no network by.
+    """Refuse a name that timm has no trained network by.
 
     Raises:
         UserError: it has none.
@@ -166,10 +166,10 @@ def check_model(model: str) -> None:
 
     import timm
 
-    if not timm.is_model(model):
+    if not timm.is_model_pretrained(model):
         near = difflib.get_close_matches(model, timm.list_models(pretrained=True), n=1)
-        hint = f"did you mean {near[0]}?" if near else "timm.list_models() lists the names"
-        raise UserError(f"params.yaml: reference.dinov2 is {model}, which timm does not know; {hint}")
+        hint = f"did you mean {near[0]}?" if near else "timm.list_models(pretrained=True) lists the names"
+        raise UserError(f"params.yaml: reference.dinov2 is {model}, of which timm has no trained network; {hint}")
 
 
 def folder_digest(folder: Path) -> str:
