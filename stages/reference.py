@@ -7,7 +7,7 @@ from rediffuse.data.card import Card
 from rediffuse.data.dataset import load_split
 from rediffuse.evaluation.extractors.classifier import Shape
 from rediffuse.evaluation.extractors.features import classify, extract
-from rediffuse.evaluation.fidelity.protocol import check_splits
+from rediffuse.evaluation.fidelity.settings import check_splits
 from rediffuse.evaluation.reference import write_reference
 from rediffuse.evaluation.utility.recipe import Recipe, train_classifier
 from rediffuse.evaluation.utility.scores import Agreement, by_class
@@ -32,7 +32,7 @@ def reference(params: Params, workspace: Workspace) -> dict[str, Any]:
     splits = {name: load_split(workspace, name) for name in ("train", "val", "test")}
     train = splits["train"]
     # Known here, before anything is trained, and not only when there are samples to score.
-    check_splits(len(train), len(splits["test"]), params.evaluate.neighbours)
+    check_splits(len(train), len(splits["test"]), params.evaluate.neighbours, params.evaluate.coverage_neighbours)
     classifier = train_classifier(
         train.images, train.labels, shape=shape, recipe=recipe, seed=params.seed, stream="reference", device=device
     )

@@ -2,8 +2,8 @@
 
 - KID (Bińkowski et al., 2018): the kernel (x·y/d + 1)³, the mean over random subsets.
 - MMD in the way of CMMD (Jayasumana et al., 2024): the kernel exp(−|x − y|²/2σ²), which tells all distributions
-  apart, over whole sets and times 1000. Their σ = 10 is for CLIP's features; here σ² is the mean squared distance of two
-  real training images, 2·tr Σ: it needs no draw and suits every extractor.
+  apart, over whole sets and times 1000. Their σ = 10 is for CLIP's features; here σ² is the mean squared distance of
+  two real training images, 2·tr Σ: it needs no draw and suits every extractor.
 
 Both can be below 0, by chance, where the sets agree.
 """
@@ -16,15 +16,16 @@ from numpy.typing import NDArray
 
 from rediffuse.evaluation.fidelity.distances import BLOCK, Matrix, Points, products, squared
 from rediffuse.evaluation.fidelity.groups import Groups
+from rediffuse.frechet import Gaussian
 
 SCALE = 1000.0
 """Of the MMD, as CMMD prints it."""
 
 Kernel = Callable[[Points, Points, slice, Matrix], Matrix]
-"""Kernel values of some rows of one set and all of another, from their inner products (rows, M), which it may use up."""
+"""Kernel values of some rows of one set and all of another, of their inner products (rows, M), which it may use up."""
 
 
-def cubic(a: Points, b: Points, rows: slice, product: Matrix) -> Matrix:
+def cubic(a: Points, _b: Points, _rows: slice, product: Matrix) -> Matrix:
     """(x·y/d + 1)³."""
     product /= a.rows.shape[1]
     product += 1
@@ -39,9 +40,9 @@ class GaussianKernel:
     bandwidth: float
 
     @classmethod
-    def suited_to(cls, points: Points) -> "GaussianKernel":
-        """With σ² the mean squared distance of two points, 2·tr Σ with the unbiased Σ."""
-        return cls(float(np.sqrt(2 * points.rows.var(axis=0, ddof=1).sum())))
+    def suited_to(cls, gaussian: Gaussian) -> "GaussianKernel":
+        """With σ² the mean squared distance of two points of the set that `gaussian` is fitted to, 2·tr Σ."""
+        return cls(float(np.sqrt(2 * (gaussian.root**2).sum())))
 
     def __call__(self, a: Points, b: Points, rows: slice, product: Matrix) -> Matrix:
         values = squared(a, b, rows, product)

@@ -5,8 +5,8 @@ point of its own set.
 
 - Precision (Kynkäänniemi et al., 2019): the share of Y inside some ball B(x, NN_k(x)); recall: the share of X inside
   some B(y, NN_k(y)). Precision asks whether the images look real, recall whether they show all that is real.
-- Density (Naeem et al., 2020): the balls B(x, NN_k(x)) that a point of Y lies in, the mean over Y, over k; coverage: the
-  share of X whose ball holds some point of Y.
+- Density (Naeem et al., 2020): the balls B(x, NN_k(x)) that a point of Y lies in, the mean over Y, over k; coverage:
+  the share of X whose ball holds some point of Y.
 
 All of them depend on the sizes: compare only numbers of equal N and M.
 """
@@ -44,7 +44,7 @@ class Manifold:
         _enough(points, neighbours)
         which, distances = nearest(points, neighbours + _SPARE * (groups is not None), block)
         radii = distances[:, neighbours - 1].copy()
-        return cls(points, radii, groups and _radii_without(points, which, distances, neighbours, groups))
+        return cls(points, radii, _radii_without(points, which, distances, neighbours, groups) if groups else None)
 
 
 def real_radii(points: Points, ranks: tuple[int, ...], block: int = BLOCK) -> tuple[Matrix, ...]:
@@ -61,12 +61,14 @@ class Overlap:
     Args:
         precise: which generated points lie in a ball of the real manifold, (M,).
         density: real balls that hold each generated point, over k, (M,).
+        recalling: which generated points have a real one in their ball, (M,).
         recall, coverage: shares of the real points.
         recall_without, coverage_without: the same without each group of the generated set in turn, (G,).
     """
 
     precise: NDArray[np.bool_]
     density: Matrix
+    recalling: NDArray[np.bool_]
     recall: float
     coverage: float
     recall_without: Matrix
@@ -89,7 +91,7 @@ def overlap(
         generated: with radii `without` each of `groups`, or for a single group without them.
     """
     count, alone = len(generated.points), groups.count == 1
-    precise, density = np.zeros(count, bool), np.zeros(count, np.int64)
+    precise, holding, density = np.zeros(count, bool), np.zeros(count, bool), np.zeros(count, np.int64)
     recalled, covered = 0, 0
     recalled_without, covered_without = (np.zeros(groups.count, np.int64) for _ in range(2))
     for rows, distances in near(real.points, generated.points, block):
@@ -98,7 +100,9 @@ def overlap(
         density += inside.sum(axis=0)
         covering = np.logical_or.reduceat(inside, groups.starts, axis=1)
         covered += int(covering.any(axis=1).sum())
-        recalling = np.logical_or.reduceat(distances <= generated.radii, groups.starts, axis=1)
+        held = distances <= generated.radii
+        holding |= held.any(axis=0)
+        recalling = np.logical_or.reduceat(held, groups.starts, axis=1)
         recalled += int(recalling.any(axis=1).sum())
         if alone or generated.without is None:
             continue
@@ -113,11 +117,18 @@ def overlap(
     return Overlap(
         precise=precise,
         density=density / coverage_neighbours,
+        recalling=holding,
         recall=recalled / total,
         coverage=covered / total,
         recall_without=recalled_without / total,
         coverage_without=covered_without / total,
     )
+
+
+def recall_of(real: Points, generated: Manifold, groups: Groups, block: int = BLOCK) -> Overlap:
+    """Recall alone: no real point has a ball, so that nothing is precise, dense or covered."""
+    none = np.full(len(real), -np.inf)
+    return overlap(Manifold(real, none), none, generated, coverage_neighbours=1, groups=groups, block=block)
 
 
 def harmonic_mean(precision: float, recall: float) -> float:
@@ -127,7 +138,8 @@ def harmonic_mean(precision: float, recall: float) -> float:
 
 def _by_others(hits: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """From which groups hit a row (N, G), whether some group other than each does, (N, G)."""
-    return (hits.sum(axis=1)[:, None] - hits) > 0
+    others: NDArray[np.bool_] = hits.sum(axis=1)[:, None] > hits
+    return others
 
 
 def _radii_without(points: Points, which: NDArray[np.int64], distances: Matrix, rank: int, groups: Groups) -> Matrix:

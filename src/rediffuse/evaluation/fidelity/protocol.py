@@ -7,11 +7,9 @@ training images, and the score is the mean over the folds. The floor is the same
 generator reaches its floor, whatever the number of images.
 
 Each score and each floor has a 95 % interval: where other images of the same model, or other test images, would bring
-it, the training images held fixed. From five folds on it is Student's, over the folds. With fewer it comes from within
-them: from the images for precision (Wilson) and density, from the jackknife over groups of images for the others.
+it, the training images held fixed (`spread`).
 """
 
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -20,14 +18,9 @@ import numpy as np
 from rediffuse.evaluation.extractors.features import Features
 from rediffuse.evaluation.fidelity.groups import Groups
 from rediffuse.evaluation.fidelity.settings import FidelitySettings
+from rediffuse.evaluation.fidelity.spread import ENOUGH_FOLDS, estimates
 from rediffuse.evaluation.fidelity.standard import FoldScores, Standard
-from rediffuse.evaluation.intervals import Estimate
 from rediffuse.frechet import Gaussian, frechet_distance
-
-ENOUGH_FOLDS = 5
-"""From so many on the spread over the folds makes the interval."""
-
-SHARES = ("precision", "recall", "f1", "coverage")
 
 
 @dataclass(frozen=True)
@@ -75,8 +68,9 @@ def score_fidelity(
         "fd_full": frechet_distance(standard.gaussian, Gaussian.of(generated)),
         "kid_subset_sd": float(np.mean([fold.kid_subset_sd for fold in made])),
     }
-    for name in made[0].values:
-        scores |= estimate(made, name).named(name) | estimate(floor, name).named(f"{name}_floor")
+    for suffix, folds in (("", made), ("_floor", floor)):
+        for name, found in estimates(folds, standard).items():
+            scores |= found.named(f"{name}{suffix}")
     protocol = {
         "images": size,
         "folds": len(made),
@@ -90,30 +84,12 @@ def score_fidelity(
 
 
 def in_folds(standard: Standard, features: Features, size: int, *, errors: bool = True) -> list[FoldScores]:
-    """The scores of each whole fold of `size` rows, with standard errors where too few folds would tell their spread."""
+    """The scores of each whole fold of `size` rows, with standard errors where folds are too few for an interval."""
     count = len(features) // size
     return [
         standard.fold(features[at * size : (at + 1) * size], at, errors=errors and count < ENOUGH_FOLDS)
         for at in range(count)
     ]
-
-
-def estimate(folds: Sequence[FoldScores], name: str) -> Estimate:
-    """The mean of a score over folds, with its interval."""
-    values = np.array([fold.values[name] for fold in folds])
-    if len(folds) >= ENOUGH_FOLDS:
-        found = Estimate.of_mean(values)
-    elif name == "precision":
-        found = Estimate.of_share(np.concatenate([fold.precise for fold in folds]))
-    elif name == "density":
-        found = Estimate.of_mean(np.concatenate([fold.density for fold in folds]))
-    else:
-        errors = np.array([fold.errors[name] for fold in folds])
-        degrees = len(folds) * (Groups.of(len(folds[0].precise)).count - 1)
-        found = Estimate.around(float(values.mean()), float(np.sqrt((errors**2).sum())) / len(folds), degrees)
-    if name in SHARES:
-        return found.clipped(0.0, 1.0)
-    return found.clipped(0.0) if name in ("fd", "density") else found
 
 
 def _how(folds: int, size: int) -> str:

@@ -1,6 +1,5 @@
 """What every set of one size is held against: the real images as each score needs them, computed once."""
 
-from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -27,6 +26,7 @@ class FoldScores:
         kid_subset_sd: the standard deviation of KID's estimates over the subsets.
         errors: standard errors by the jackknife, of those scores that need it; empty unless asked for.
         precise, density: what precision and density are the means of, one an image, (n,).
+        recalling: which images have a real one in their ball, (n,).
     """
 
     values: dict[str, float]
@@ -34,6 +34,7 @@ class FoldScores:
     errors: dict[str, float]
     precise: NDArray[np.bool_]
     density: Matrix
+    recalling: NDArray[np.bool_]
 
 
 class Standard:
@@ -50,7 +51,7 @@ class Standard:
         some = settings.draw("manifold").permutation(len(train))[: settings.manifold_points]
         self.points = Points(train[some])
         # Of all training images, so that no draw decides on the unit of the distances.
-        self.kernel = GaussianKernel.suited_to(Points(train))
+        self.kernel = GaussianKernel.suited_to(self.gaussian)
         radii, self.coverage_radii = real_radii(self.points, (settings.neighbours, settings.coverage_neighbours))
         self.manifold = Manifold(self.points, radii)
 
@@ -93,7 +94,7 @@ class Standard:
         }
         spread = float(subsets.std())
         if not errors:
-            return FoldScores(values, spread, {}, found.precise, found.density)
+            return FoldScores(values, spread, {}, found.precise, found.density, found.recalling)
 
         hits = np.add.reduceat(found.precise.astype(np.int64), groups.starts)
         left = np.maximum(groups.size - groups.sizes, 1)
@@ -108,7 +109,7 @@ class Standard:
         # KID is the complete distance but for the draw of the subsets, which are independent given the images.
         complete = jackknife_error(*distances["kid"], groups.sizes)
         made["kid"] = float(np.hypot(complete, spread / np.sqrt(max(settings.kid_subsets - 1, 1))))
-        return FoldScores(values, spread, made, found.precise, found.density)
+        return FoldScores(values, spread, made, found.precise, found.density, found.recalling)
 
     def _kernel_distances(self, points: Points, groups: Groups, *, both: bool) -> dict[str, tuple[float, Matrix]]:
         """Unbiased MMD² of whole sets, and without each group: of the Gaussian kernel, of KID's too where asked for."""
@@ -128,12 +129,6 @@ class Standard:
     def _frechet_without(self, features: Features, groups: Groups) -> Matrix:
         parts = np.split(features, groups.starts[1:])
         return np.array([frechet_distance(self.gaussian, fitted) for fitted in Gaussian.without_each(parts)])
-
-
-def means(folds: Iterable[FoldScores]) -> dict[str, float]:
-    """Each score's mean over folds."""
-    rows: list[Mapping[str, float]] = [fold.values for fold in folds]
-    return {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}
 
 
 def _f1_without(precision: Matrix, recall: Matrix) -> Matrix:
