@@ -13,6 +13,7 @@ import json
 import sys
 import tempfile
 import time
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -134,9 +135,7 @@ def curve(
             settings_of(params),
         ).scores
         row = {"sampler": sampler, "grid": grid, "wanted": wanted, "evaluations": used, "seconds": seconds}
-        rows.append(
-            row | {name: fidelity[name] for name in ("fd", "fd_low", "fd_high", "fd_full", "kid") if name in fidelity}
-        )
+        rows.append(row | {name: fidelity[name] for name in ("fd", "fd_low", "fd_high", "fd_full", "kid")})
     return rows
 
 
