@@ -21,6 +21,8 @@ from rediffuse.frechet import Gaussian
 SCALE = 1000.0
 """Of the MMD, as CMMD prints it."""
 
+_NO_WIDTH = 1e-200
+
 Kernel = Callable[[Points, Points, slice, Matrix], Matrix]
 """Kernel values of some rows of one set and all of another, of their inner products (rows, M), which it may use up."""
 
@@ -46,7 +48,7 @@ class GaussianKernel:
 
     def __call__(self, a: Points, b: Points, rows: slice, product: Matrix) -> Matrix:
         values = squared(a, b, rows, product)
-        values *= -0.5 / max(self.bandwidth**2, np.finfo(np.float64).tiny)
+        values /= -2 * max(self.bandwidth**2, _NO_WIDTH)
         return np.exp(values, out=values)
 
 
