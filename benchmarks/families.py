@@ -13,6 +13,7 @@ import json
 import sys
 import tempfile
 import time
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,8 @@ from rediffuse import files, runtime, yaml12
 from rediffuse.data.card import Card
 from rediffuse.data.dataset import load_split
 from rediffuse.evaluation.extractors import ExtractorSettings
-from rediffuse.evaluation.fidelity.protocol import FidelitySettings, score_fidelity
+from rediffuse.evaluation.fidelity.protocol import score_fidelity
+from rediffuse.evaluation.fidelity.settings import FidelitySettings
 from rediffuse.evaluation.reference import Reference, read_reference
 from rediffuse.evaluation.samples import Samples
 from rediffuse.evaluation.scoring import RealImages, score
@@ -112,7 +114,8 @@ def own_scores(
 
 def settings_of(params: Params) -> FidelitySettings:
     """The protocol of the stage `evaluate`."""
-    return FidelitySettings(**params.evaluate.model_dump(exclude={"noise_levels", "likelihood"}), seed=params.seed)
+    keys = {field.name for field in fields(FidelitySettings)} - {"seed"}
+    return FidelitySettings(**params.evaluate.model_dump(include=keys), seed=params.seed)
 
 
 def curve(
@@ -128,7 +131,7 @@ def curve(
         real = reference.features[reference.main.name]
         fidelity = score_fidelity(real.train, real.test, reference.main.extract(images), settings_of(params)).scores
         row = {"sampler": sampler, "grid": grid, "wanted": wanted, "evaluations": used, "seconds": seconds}
-        rows.append(row | {name: fidelity[name] for name in ("fd", "fd_sd", "fd_full", "kid") if name in fidelity})
+        rows.append(row | {name: fidelity[name] for name in ("fd", "fd_low", "fd_high", "fd_full", "kid")})
     return rows
 
 

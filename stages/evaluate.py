@@ -1,5 +1,6 @@
 """evaluate: score the samples against the real images, and write the report."""
 
+from dataclasses import fields
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ from rediffuse import files, memory, runtime
 from rediffuse.data.card import Card
 from rediffuse.data.dataset import load_split
 from rediffuse.evaluation.extractors import ExtractorSettings
-from rediffuse.evaluation.fidelity.protocol import FidelitySettings, least_images
+from rediffuse.evaluation.fidelity.settings import FidelitySettings, least_images
 from rediffuse.evaluation.likelihood import LikelihoodSettings, describe_likelihood, likelihood_metrics
 from rediffuse.evaluation.reference import JUDGE, read_reference
 from rediffuse.evaluation.report.assembly import assemble, beside_nearest
@@ -53,7 +54,7 @@ def evaluate(params: Params, workspace: Workspace) -> dict[str, Any]:
         reference,
         settings=FidelitySettings(
             seed=params.seed,
-            **params.evaluate.model_dump(include={"neighbours", "manifold_points", "kid_subsets", "kid_subset_size"}),
+            **params.evaluate.model_dump(include={field.name for field in fields(FidelitySettings)} - {"seed"}),
         ),
         recipe=Recipe(**params.reference.model_dump(include={"steps", "batch_size", "lr"})),
         device=device,

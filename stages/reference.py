@@ -9,7 +9,7 @@ from rediffuse.evaluation.extractors import ExtractorSettings
 from rediffuse.evaluation.extractors.classifier import Shape, save_classifier
 from rediffuse.evaluation.extractors.features import classify
 from rediffuse.evaluation.extractors.registry import check_external
-from rediffuse.evaluation.fidelity.protocol import check_splits
+from rediffuse.evaluation.fidelity.settings import check_splits
 from rediffuse.evaluation.reference import JUDGE, write_features
 from rediffuse.evaluation.utility.recipe import Recipe, train_classifier
 from rediffuse.evaluation.utility.scores import Agreement, by_class
@@ -37,7 +37,7 @@ def reference(params: Params, workspace: Workspace) -> dict[str, Any]:
     splits = {name: load_split(workspace, name) for name in ("train", "val", "test")}
     train = splits["train"]
     # Known here, before anything is trained, and not only when there are samples to score.
-    check_splits(len(train), len(splits["test"]), params.evaluate.neighbours)
+    check_splits(len(train), len(splits["test"]), params.evaluate.neighbours, params.evaluate.coverage_neighbours)
     extractors = ExtractorSettings.of(settings, seed=params.seed, root=workspace.root)
     check_external(extractors, train.images, workspace.reference, device)
     classifier = train_classifier(

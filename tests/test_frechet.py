@@ -62,12 +62,35 @@ def test_frechet_distance_does_not_depend_on_the_order_of_the_rows() -> None:
 
 def test_frechet_distance_agrees_with_torch_fidelity_and_torchmetrics() -> None:
     from torch_fidelity.metric_fid import fid_features_to_statistics, fid_statistics_to_metric
-    from torchmetrics.image.fid import _compute_fid
+    from torchmetrics.image.fid import FrechetInceptionDistance
 
-    x, y = normal(400, 16, 0), normal(300, 16, 1, mean=0.2, scale=1.1)
-    tensors = [torch.from_numpy(points) for points in (x, y)]
-    statistics = [fid_features_to_statistics(points) for points in tensors]
+    x, y = normal(400, 16, 0), normal(300, 16, 1, mean=0.3, scale=1.2)
+    ours = fd(x, y)
+    statistics = (fid_features_to_statistics(torch.from_numpy(rows)) for rows in (x, y))
     theirs = fid_statistics_to_metric(*statistics, verbose=False)["frechet_inception_distance"]
-    assert fd(x, y) == pytest.approx(theirs, rel=1e-6)
-    moments = [value for points in tensors for value in (points.mean(dim=0), points.T.cov())]
-    assert fd(x, y) == pytest.approx(float(_compute_fid(*moments)), rel=1e-6)
+    assert ours == pytest.approx(theirs, rel=1e-6)
+
+    class Given(torch.nn.Module):
+        """The features are the images: one number a pixel."""
+
+        num_features = 16
+
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            return images.flatten(1)
+
+    metric = FrechetInceptionDistance(feature=Given(), input_img_size=(1, 4, 4)).set_dtype(torch.float64)
+    for rows, real in ((x, True), (y, False)):
+        metric.update(torch.from_numpy(rows).reshape(-1, 1, 4, 4), real=real)
+    assert ours == pytest.approx(float(metric.compute()), rel=1e-6)
+
+
+@pytest.mark.parametrize("sizes", [[5, 5, 5, 5], [30, 31, 29], [1, 2, 1, 3], [1, 1]])
+def test_fitted_without_each_group_is_fitted_to_the_others(sizes: list[int]) -> None:
+    x, at = normal(sum(sizes), 6, 0, mean=100.0, scale=0.01), np.cumsum(sizes)[:-1]
+    groups, real = np.split(x, at), Gaussian.of(normal(50, 6, 1, mean=100.0, scale=0.01))
+    for out, fitted in enumerate(Gaussian.without_each(groups)):
+        others = np.concatenate([group for place, group in enumerate(groups) if place != out])
+        # A single point has no spread.
+        expected = Gaussian.of(others) if len(others) > 1 else Gaussian(others[0], np.zeros((1, 6)))
+        assert fitted.mean == pytest.approx(expected.mean, rel=1e-13)
+        assert frechet_distance(real, fitted) == pytest.approx(frechet_distance(real, expected), rel=1e-8, abs=1e-12)

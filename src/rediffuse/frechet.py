@@ -4,6 +4,7 @@ FD = |μ_x − μ_y|² + tr(Σ_x + Σ_y − 2(Σ_xΣ_y)^½), (μ, Σ) a set's me
 only numbers of equal sizes.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -30,6 +31,26 @@ class Gaussian:
         # singular Σ (fewer images than dimensions) needs no care.
         root: Matrix = np.asarray(np.linalg.qr((points - mean) / np.sqrt(len(points) - 1), mode="r"))
         return cls(mean, root)
+
+    @classmethod
+    def without_each(cls, groups: Sequence[NDArray[np.floating]]) -> list["Gaussian"]:
+        """Fitted to all groups of features (n_g, d) but one, each left out in turn; a single row left has Σ = 0.
+
+        The scatter about the mean of those that stay is the sum of their scatters about their own means and of the
+        scatter of those means: sums only, so that nothing cancels, and each group is decomposed once.
+        """
+        parts = [np.asarray(group, np.float64) for group in groups]
+        sizes, means = [len(part) for part in parts], [part.mean(axis=0) for part in parts]
+        roots = [np.linalg.qr(part - mean, mode="r") for part, mean in zip(parts, means, strict=True)]
+        fitted = []
+        for out in range(len(parts)):
+            stay = [at for at in range(len(parts)) if at != out]
+            count = sum(sizes[at] for at in stay)
+            mean = np.sum([sizes[at] * means[at] for at in stay], axis=0) / count
+            spread = [np.sqrt(sizes[at]) * (means[at] - mean)[None] for at in stay]
+            rows = np.concatenate([*(roots[at] for at in stay), *spread]) / np.sqrt(max(count - 1, 1))
+            fitted.append(cls(mean, np.asarray(np.linalg.qr(rows, mode="r"))))
+        return fitted
 
 
 def frechet_distance(x: Gaussian, y: Gaussian) -> float:

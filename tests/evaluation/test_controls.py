@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from rediffuse.evaluation.controls import control_images, halves
+from rediffuse.evaluation.controls import control_images
 
 
 @pytest.fixture(scope="module")
@@ -73,10 +73,3 @@ def test_uniform_noise_holds_every_value_alike(images) -> None:
     # Chi-square of 255 degrees of freedom: its mean, and five standard deviations.
     assert abs(((counts - counts.mean()) ** 2 / counts.mean()).sum() - 255) < 5 * np.sqrt(510)
     assert len(np.unique(uniform, axis=0)) == 300
-
-
-def test_the_halves_hold_every_row_once_by_key() -> None:
-    rows = halves(101, 0)
-    assert sorted(rows) == list(range(101))
-    assert np.array_equal(rows, halves(101, 0))
-    assert not np.array_equal(rows, halves(101, 1))

@@ -67,11 +67,9 @@ def test_what_is_read_is_what_was_written(written: tuple[Path, Reference], own_s
     images = digits.train[0]
     assert np.array_equal(read.extract(images[60:80])["random"], read.features["random"].val)
     controls = read.features["pca"].controls
-    assert set(controls) == {"half_of_train", "noised", "blurred", "missing_class", "shuffled", "uniform"}
+    assert set(controls) == {"noised", "blurred", "missing_class", "shuffled", "uniform"}
     assert not read.features["random"].controls
     # All training images, in another order.
-    assert np.array_equal(np.sort(controls["half_of_train"], axis=0), np.sort(read.features["pca"].train, axis=0))
-    assert not np.array_equal(controls["half_of_train"], read.features["pca"].train)
 
 
 def test_the_same_content_is_the_same_bytes(written: tuple[Path, Reference], own: Path, own_settings, digits) -> None:
@@ -111,7 +109,6 @@ def respoil(path: Path, **changes: np.ndarray | None) -> None:
         ({"val": None}, "holds no features of val; run"),
         ({"test": np.zeros((31, 12), np.float32)}, r"test features of shape \(31, 12\), but there are 30"),
         ({"test": np.zeros(30, np.float32)}, r"test features of shape \(30,\)"),
-        ({"control/half_of_train": np.arange(59)}, "halves of 59 training images, not of 60"),
     ],
 )
 def test_features_of_other_images_are_a_users_error(changes, message: str, own: Path, own_settings) -> None:

@@ -61,14 +61,19 @@ def outs(workspace: Workspace) -> dict[str, bytes]:
 
 def test_the_metrics_have_the_keys_that_other_tools_read(evaluated: Workspace) -> None:
     metrics = json.loads(evaluated.metrics("evaluate").read_text())
-    assert set(metrics) == {"fidelity", "utility", "likelihood", "n_samples", "protocol"}
-    floors = {"fd", "kid", "precision", "recall", "f1"}
-    assert floors | {f"{name}_floor" for name in floors} <= set(metrics["fidelity"])
+    blocks = {"fidelity", "by_extractor", "controls", "utility", "likelihood", "n_samples", "protocol"}
+    assert set(metrics) == blocks
+    names = {"fd", "kid", "mmd", "precision", "recall", "f1", "density", "coverage"}
+    intervals = {f"{name}{floor}{end}" for name in names for floor in ("", "_floor") for end in ("", "_low", "_high")}
+    assert set(metrics["fidelity"]) == intervals | {"fd_full", "kid_subset_sd", "labels", "by_class"}
+    assert set(metrics["controls"]["half_of_train"]) == names
+    classes = [str(digit) for digit in range(10)]
+    assert sorted(metrics["fidelity"]["by_class"]) == sorted(metrics["fidelity"]["labels"]["by_class"]) == classes
     assert {"gan_test_accuracy", "cas_accuracy", "real_accuracy"} <= set(metrics["utility"])
     assert metrics["n_samples"] == 400
-    assert metrics["protocol"]["images"] == 180
-    assert metrics["protocol"]["folds"] == 2
-    assert metrics["protocol"]["cas_pairs"] == 400
+    assert metrics["protocol"]["fidelity"]["images"] == 180
+    assert metrics["protocol"]["fidelity"]["folds"] == 2
+    assert metrics["protocol"]["utility"]["cas_pairs"] == 400
     assert metrics["likelihood"].keys() == {"bits_per_dim", "stderr", "method", "n"}
     assert (metrics["likelihood"]["method"], metrics["likelihood"]["n"]) == ("ode", 20)
     assert "solver heun (2 steps)" in metrics["protocol"]["likelihood"]
@@ -155,6 +160,7 @@ def test_data_without_classes_is_scored_by_an_untrained_extractor(own_workspace:
     metrics = evaluate(params, with_samples(made, params, 200))
     assert metrics["utility"] is None
     assert metrics["protocol"]["utility"] == "none: the data has no classes"
+    assert not {"labels", "by_class"} & set(metrics["fidelity"])
     assert metrics["likelihood"]["n"] == 20
     assert metrics["fidelity"]["fd"] < 3 * metrics["fidelity"]["fd_floor"]
     assert pd.read_csv(made.plot("confusion")).empty

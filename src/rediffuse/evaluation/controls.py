@@ -40,15 +40,6 @@ def control_images(images: Images, labels: Labels | None, seed: int) -> Iterator
     yield "uniform", _each(_uniform, "uniform", images, seed)
 
 
-def halves(count: int, seed: int) -> NDArray[np.int64]:
-    """The rows of `count` images in an order drawn by key: the first half and the second are the control half_of_train.
-
-    Unlike the other controls a function of the rows' places.
-    """
-    order = np.random.default_rng(hashed_seed(seed, "controls/half_of_train")).permutation(count)
-    return np.asarray(order, np.int64)
-
-
 def blurred(images: Images) -> Images:
     """The rounded mean of 3 × 3 pixels, with the edges repeated."""
     height, width = images.shape[2:]

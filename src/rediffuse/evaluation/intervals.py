@@ -43,13 +43,31 @@ class Estimate:
         return cls(share, min(centre - reach, share), max(centre + reach, share))
 
     @classmethod
-    def of_groups(cls, value: float, without: NDArray[np.float64]) -> "Estimate":
+    def of_groups(
+        cls, value: float, without: NDArray[np.float64], sizes: NDArray[np.int64] | None = None
+    ) -> "Estimate":
         """A score of one set, by the jackknife over groups (Quenouille 1956; Shao & Wu 1989).
 
         Args:
             value: the score of the whole set.
-            without: the score without each of G groups of equal size in turn, (G,), G two or more.
+            without: the score without each of G groups in turn, (G,), G two or more.
+            sizes: rows in each group, (G,); None: equal.
         """
-        groups = len(without)
-        error = float(np.sqrt((groups - 1) / groups * ((without - without.mean()) ** 2).sum()))
-        return cls.around(value, error, groups - 1)
+        return cls.around(value, jackknife_error(value, without, sizes), len(without) - 1)
+
+    def clipped(self, least: float = -np.inf, most: float = np.inf) -> "Estimate":
+        """The interval without what the score can't be."""
+        return Estimate(self.value, max(self.low, least), min(self.high, most))
+
+
+def jackknife_error(value: float, without: NDArray[np.float64], sizes: NDArray[np.int64] | None = None) -> float:
+    """The standard error of a score of one set, from the score without each of its groups (Busing et al., 1999).
+
+    Arguments as of `Estimate.of_groups`. For equal groups it is √((G − 1)/G · Σ(θ₋g − mean)²).
+    """
+    groups = len(without)
+    # How many groups of that size the set would have.
+    times = np.full(groups, float(groups)) if sizes is None else sizes.sum() / sizes
+    pseudo = times * value - (times - 1) * without
+    corrected = groups * value - ((1 - 1 / times) * without).sum()
+    return float(np.sqrt(((pseudo - corrected) ** 2 / (times - 1)).mean()))

@@ -19,14 +19,13 @@ from safetensors.numpy import save_file
 
 from rediffuse import files
 from rediffuse.errors import UserError
-from rediffuse.evaluation.controls import control_images, halves
+from rediffuse.evaluation.controls import control_images
 from rediffuse.evaluation.extractors import Extractor, ExtractorSettings, Features, Images, Labels
 from rediffuse.evaluation.extractors.classifier import Classifier
 from rediffuse.evaluation.extractors.convolutional import ConvolutionalExtractor, read_trained
 from rediffuse.evaluation.extractors.registry import EXTRACTORS
 
 JUDGE = "classifier"
-HALVES = "half_of_train"
 _SPLITS = ("train", "val", "test")
 _AGAIN = "run `dvc repro reference`"
 
@@ -37,8 +36,7 @@ class RealFeatures:
 
     Args:
         train, val, test: in the order of the split.
-        controls: of the first extractor alone, by name: of the images of `control_images`; and half_of_train: those of
-            all training images in an order drawn by key, whose first half is one set and the rest the other.
+        controls: of the first extractor alone, by name: of the images of `control_images`.
     """
 
     train: Features
@@ -109,8 +107,6 @@ def write_features(
         if extractor is extractors[0]:
             for name, images in control_images(splits["test"], test_labels, settings.seed):
                 rows[f"control/{name}"] = extractor.extract(images)
-            # The rows alone: their features are those of train.
-            rows[f"control/{HALVES}"] = halves(len(splits["train"]), settings.seed)
         about = {"features": json.dumps({"digest": extractor.digest, "extractor": extractor.name}, sort_keys=True)}
         with files.replacing(_features_file(folder, extractor.name)) as temporary:
             save_file(rows, temporary, about)
@@ -180,17 +176,14 @@ def _read_features(folder: Path, extractor: Extractor, counts: Mapping[str, int]
                 f"{path} holds {name} features of shape {rows[name].shape}, but there are {counts[name]} "
                 f"such images: the data has changed; {_AGAIN}"
             )
-    order = rows.get(f"control/{HALVES}")
-    if order is not None and len(order) != counts["train"]:
-        raise UserError(f"{path} holds halves of {len(order)} training images, not of {counts['train']}; {_AGAIN}")
     return _as_features(rows)
 
 
 def _as_features(rows: Mapping[str, NDArray[np.generic]]) -> RealFeatures:
     train, val, test = (np.asarray(rows[name], np.float32) for name in _SPLITS)
-    controls = {}
-    for name, values in rows.items():
-        if name.startswith("control/"):
-            control = name.removeprefix("control/")
-            controls[control] = train[np.asarray(values)] if control == HALVES else np.asarray(values, np.float32)
+    controls = {
+        name.removeprefix("control/"): np.asarray(values, np.float32)
+        for name, values in rows.items()
+        if name.startswith("control/")
+    }
     return RealFeatures(train, val, test, controls)

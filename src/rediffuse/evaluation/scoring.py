@@ -4,14 +4,16 @@ Two questions, two sections: `fidelity` asks whether the images follow the distr
 they are good for. Data without classes has no utility.
 """
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 
 from rediffuse.data.dataset import Examples
 from rediffuse.evaluation.extractors.features import Features, classify
-from rediffuse.evaluation.fidelity.protocol import FidelitySettings, check_splits, score_fidelity
+from rediffuse.evaluation.fidelity.classes import Labelled
+from rediffuse.evaluation.fidelity.section import FeatureSets, fidelity_metrics
+from rediffuse.evaluation.fidelity.settings import FidelitySettings, check_splits
 from rediffuse.evaluation.reference import JUDGE, Reference
 from rediffuse.evaluation.samples import Samples
 from rediffuse.evaluation.utility.recipe import Recipe
@@ -33,7 +35,7 @@ class Scores:
     """What `score` gives.
 
     Args:
-        metrics: fidelity, utility (None without classes), n_samples and protocol, unrounded.
+        metrics: fidelity, by_extractor, controls, utility (None without classes), n_samples and protocol, unrounded.
         agreement: on real test images, of the classifier trained on generated ones; None without classes.
     """
 
@@ -61,20 +63,28 @@ def score(
     Raises:
         UserError: a real split is too small for `settings.neighbours`.
     """
-    check_splits(len(real.train), len(real.test), settings.neighbours)
-    main = reference.main
-    known = reference.features[main.name]
-    fidelity = score_fidelity(known.train, known.test, generated[main.name], settings)
-    protocol: dict[str, Any] = {
-        "images": fidelity.images,
-        "folds": fidelity.folds,
-        "reference": f"train ({len(real.train)} images)",
-        "floor": f"test ({len(real.test)} images)",
-        "extractor": main.digest,
-        **asdict(settings),
-    }
-    utility, agreement = None, None
+    check_splits(len(real.train), len(real.test), settings.neighbours, settings.coverage_neighbours)
+    labels = None
     if real.classes:
+        labels = Labelled(
+            names=real.classes,
+            train=real.train.labels,
+            test=real.test.labels,
+            asked=samples.labels,
+            seen=classify(reference.classifier, generated[JUDGE]),
+            seen_test=classify(reference.classifier, reference.features[JUDGE].test),
+        )
+    sets = []
+    for extractor in reference.extractors:
+        known = reference.features[extractor.name]
+        shown = generated[extractor.name]
+        sets.append(
+            FeatureSets(extractor.name, extractor.digest, known.train, known.test, shown, controls=known.controls)
+        )
+    fidelity = fidelity_metrics(sets, labels, settings)
+    protocol = fidelity.protocol
+    utility, agreement = None, None
+    if labels:
         cas = classification_score(
             samples.images,
             samples.labels,
@@ -86,19 +96,17 @@ def score(
             seed=settings.seed,
             device=device,
         )
-        seen = classify(reference.classifier, generated[JUDGE])
-        taken_for = classify(reference.classifier, reference.features[JUDGE].test)
         utility = utility_metrics(
-            gan_test=Agreement.of(samples.labels, seen, len(real.classes)),
+            gan_test=Agreement.of(samples.labels, labels.seen, len(real.classes)),
             score=cas,
-            real=Agreement.of(real.test.labels, taken_for, len(real.classes)),
+            real=Agreement.of(real.test.labels, labels.seen_test, len(real.classes)),
             names=real.classes,
         )
-        protocol["cas_pairs"] = cas.trained_on
+        protocol["utility"] = {"cas_pairs": cas.trained_on}
         agreement = cas.test
     else:
         protocol["utility"] = "none: the data has no classes"
     return Scores(
-        {"fidelity": fidelity.scores, "utility": utility, "n_samples": len(samples.images), "protocol": protocol},
+        {**fidelity.metrics, "utility": utility, "n_samples": len(samples.images), "protocol": protocol},
         agreement,
     )

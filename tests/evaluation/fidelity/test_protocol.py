@@ -4,9 +4,14 @@ import numpy as np
 import pytest
 
 from rediffuse.errors import UserError
-from rediffuse.evaluation.fidelity.protocol import FidelitySettings, check_splits, least_images, score_fidelity
+from rediffuse.evaluation.fidelity.protocol import score_fidelity
+from rediffuse.evaluation.fidelity.settings import FidelitySettings, check_splits, least_images
+from rediffuse.tables import rounded
 
-SETTINGS = FidelitySettings(neighbours=3, manifold_points=10_000, kid_subsets=20, kid_subset_size=50, seed=0)
+SETTINGS = FidelitySettings(
+    neighbours=3, coverage_neighbours=5, manifold_points=10_000, kid_subsets=20, kid_subset_size=50, seed=0
+)
+NAMES = ("fd", "kid", "mmd", "precision", "recall", "f1", "density", "coverage")
 
 
 def points(count: int, seed: int, mean: float = 0.0, dimension: int = 16) -> np.ndarray:
@@ -20,20 +25,59 @@ def test_a_fresh_real_set_scores_like_the_floor_however_large_it_is() -> None:
     result = score_fidelity(TRAIN, TEST, points(1050, 2), SETTINGS)
     scores = result.scores
     assert (result.images, result.folds) == (100, 10)
-    assert abs(scores["fd"] - scores["fd_floor"]) < 3 * scores["fd_sd"]
-    assert abs(scores["precision"] - scores["precision_floor"]) < 0.1
-    assert abs(scores["recall"] - scores["recall_floor"]) < 0.1
-    assert abs(scores["kid"] - scores["kid_floor"]) < 3 * scores["kid_sd"] + 0.01
+    for name in NAMES:
+        assert scores[f"{name}_low"] < scores[name] < scores[f"{name}_high"]
+        assert scores[f"{name}_floor_low"] < scores[name] < scores[f"{name}_floor_high"]
+        # Ten folds tell more than one.
+        made, floor = (scores[f"{name}{end}_high"] - scores[f"{name}{end}_low"] for end in ("", "_floor"))
+        assert made < 0.8 * floor
     # All at once the distance is far below the floor, for no other reason than the number of images.
     assert scores["fd_full"] < 0.5 * scores["fd_floor"]
 
 
 def test_the_test_set_itself_scores_its_own_floor() -> None:
     result = score_fidelity(TRAIN, TEST, TEST, SETTINGS)
-    for name in ("fd", "precision", "recall", "f1"):
+    for name in ("fd", "mmd", "precision", "recall", "f1", "density", "coverage"):
         assert result.scores[name] == pytest.approx(result.scores[f"{name}_floor"], rel=1e-9)
     assert result.folds == 1
-    assert not [name for name in result.scores if name.endswith("_sd") and name != "kid_subset_sd"]
+
+
+def test_the_names_are_the_same_whatever_the_data() -> None:
+    expected = {f"{name}{floor}{end}" for name in NAMES for floor in ("", "_floor") for end in ("", "_low", "_high")}
+    for generated in (points(4, 2), points(100, 2), points(1000, 2), np.zeros((50, 16), np.float32)):
+        scores = score_fidelity(TRAIN, TEST, generated, SETTINGS).scores
+        assert set(scores) == expected | {"fd_full", "kid_subset_sd"}
+        assert np.isfinite(list(scores.values())).all()
+        for name in expected:
+            if not name.endswith(("_low", "_high")):
+                assert scores[f"{name}_low"] <= scores[name] <= scores[f"{name}_high"]
+
+
+def test_copies_of_training_images_come_nearer_than_real_ones_can() -> None:
+    scores = score_fidelity(TRAIN, TEST, TRAIN[:100], SETTINGS).scores
+    assert scores["precision"] == 1.0
+    assert scores["density"] > scores["density_floor"] + 0.1
+    assert scores["coverage"] > scores["coverage_floor"]
+    assert scores["mmd"] < scores["mmd_floor"]
+
+
+def test_the_order_of_the_rows_changes_no_score_but_by_the_draw_of_subsets() -> None:
+    generated = points(300, 2, mean=0.2)
+
+    def turned(rows: np.ndarray) -> np.ndarray:
+        return rows[np.random.default_rng(7).permutation(len(rows))]
+
+    one = rounded(score_fidelity(TRAIN, TEST, generated, SETTINGS).scores)
+    real = rounded(score_fidelity(turned(TRAIN), turned(TEST), generated, SETTINGS).scores)
+    # Within the folds, of which each is scored as a whole.
+    within = np.concatenate([turned(generated[at : at + 100]) for at in (0, 100, 200)])
+    made = rounded(score_fidelity(TRAIN, TEST, within, SETTINGS).scores)
+    for name in ("fd", "mmd", "precision", "recall", "f1", "density", "coverage"):
+        assert real[name] == one[name] == made[name]
+        assert real[f"{name}_floor"] == one[f"{name}_floor"] == made[f"{name}_floor"]
+        # The intervals come from groups of images, which the order cuts.
+        assert real[f"{name}_low"] == one[f"{name}_low"]
+    assert real["fd_full"] == one["fd_full"] == made["fd_full"]
 
 
 def test_fewer_samples_than_test_images_lower_the_size_of_the_floor_too() -> None:
@@ -47,7 +91,10 @@ def test_a_shifted_set_lies_above_the_floor_in_every_score() -> None:
     scores = score_fidelity(TRAIN, TEST, points(300, 2, mean=1.0), SETTINGS).scores
     assert scores["fd"] > 3 * scores["fd_floor"]
     assert scores["kid"] > scores["kid_floor"] + 5 * scores["kid_subset_sd"]
-    assert scores["f1"] < scores["f1_floor"] - 0.2
+    assert scores["mmd_low"] > scores["mmd_floor_high"]
+    assert scores["f1_high"] < scores["f1_floor_low"]
+    assert scores["coverage_high"] < scores["coverage_floor_low"]
+    assert scores["density_high"] < scores["density_floor_low"]
 
 
 def test_a_test_set_sorted_by_class_makes_the_same_kind_of_floor() -> None:
@@ -78,20 +125,28 @@ def test_manifold_points_limit_the_real_manifold_by_key() -> None:
 @pytest.mark.parametrize(("neighbours", "least"), [(1, 2), (3, 4), (10, 11)])
 def test_splits_of_the_least_size_are_scored_and_smaller_ones_refused(neighbours: int, least: int) -> None:
     assert least_images(neighbours) == least
-    check_splits(least, least, neighbours)
-    settings = FidelitySettings(**{**vars(SETTINGS), "neighbours": neighbours})
+    check_splits(least, least, neighbours, neighbours)
+    settings = FidelitySettings(**{**vars(SETTINGS), "neighbours": neighbours, "coverage_neighbours": neighbours})
     score_fidelity(points(least, 0), points(least, 1), points(least, 2), settings)
     for train, test, split in ((least - 1, least, "train"), (least, least - 1, "test")):
         with pytest.raises(UserError, match=f"the split {split} holds {least - 1} image.* needs at least {least};"):
-            check_splits(train, test, neighbours)
+            check_splits(train, test, neighbours, neighbours)
 
 
 def test_the_refusal_says_which_neighbours_would_do() -> None:
     with pytest.raises(UserError) as caught:
-        check_splits(16, 2, neighbours=3)
+        check_splits(16, 2, neighbours=3, coverage_neighbours=5)
     assert str(caught.value) == (
         "the split test holds 2 images, but scoring with evaluate.neighbours 3 needs at least 4; "
         "lower evaluate.neighbours to at most 1, or bring more images for test"
     )
     with pytest.raises(UserError, match=r"holds 1 image, .* needs at least 2; bring more images for test$"):
-        check_splits(16, 1, neighbours=1)
+        check_splits(16, 1, neighbours=1, coverage_neighbours=1)
+    with pytest.raises(UserError) as caught:
+        check_splits(5, 5, neighbours=3, coverage_neighbours=5)
+    assert str(caught.value) == (
+        "the split train holds 5 images, but scoring with evaluate.coverage_neighbours 5 needs at least 6; "
+        "lower evaluate.coverage_neighbours to at most 4, or bring more images for train"
+    )
+    # Test images have no balls of that kind.
+    check_splits(6, 4, neighbours=3, coverage_neighbours=5)
