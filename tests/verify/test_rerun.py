@@ -11,6 +11,8 @@ from pathlib import Path
 import psutil
 import pytest
 
+from rediffuse.verify.rerun import _copy_dep
+from rediffuse.workspace import Workspace
 from tests.repository import CHECKOUT, Repository
 
 DAG = """stages:
@@ -19,6 +21,17 @@ DAG = """stages:
     outs: [model]
 """
 LOCK = "schema: '2.0'\nstages:\n  slow:\n    cmd: none\n    outs: [{path: model, hash: md5, md5: aaaa, size: 1}]\n"
+
+
+def test_a_copy_gets_the_files_that_git_ignores_in_a_folder_that_a_stage_reads(tmp_path: Path):
+    here, there = Workspace.at(tmp_path / "clone"), Workspace.at(tmp_path / "copy")
+    for workspace in (here, there):
+        (workspace.root / "weights").mkdir(parents=True)
+        (workspace.root / "weights" / "README.md").write_text(workspace.root.name)
+    (here.root / "weights" / "net.pt2").write_bytes(b"weights")
+    _copy_dep(here, there, "weights")
+    assert (there.root / "weights" / "net.pt2").read_bytes() == b"weights"
+    assert (there.root / "weights" / "README.md").read_text() == "copy"
 
 
 @pytest.mark.parametrize("asks", [signal.SIGTERM, pytest.param(signal.SIGHUP, marks=pytest.mark.slow)])

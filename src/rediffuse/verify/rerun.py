@@ -110,9 +110,9 @@ def _copy_out(workspace: Workspace, copy: Workspace, path: str, md5: str) -> Non
 
 
 def _copy_dep(workspace: Workspace, copy: Workspace, path: str) -> None:
-    """Bring what a stage reads and git does not hold: the raw data."""
+    """Bring what a stage reads and git does not hold: the raw data, the weights of extractors."""
     source, target = workspace.root / path, copy.root / path
-    if Path(path).is_absolute() or target.exists() or not source.exists() or path in _outs(workspace):
+    if Path(path).is_absolute() or target.is_file() or not source.exists() or path in _outs(workspace):
         return
     if copy.root not in Path(os.path.normpath(target)).parents:
         raise UserError(f"{path} lies outside the clone, where a copy finds it only by an absolute path")
@@ -133,6 +133,8 @@ def _link(source: Path, target: Path) -> None:
 
 
 def _link_file(source: str | Path, target: str | Path) -> None:
+    if os.path.exists(target):  # noqa: PTH110 - git brought it
+        return
     real = os.path.realpath(source)
     try:
         os.link(real, target)
