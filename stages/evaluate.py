@@ -17,7 +17,9 @@ from rediffuse.evaluation.report.page import render
 from rediffuse.evaluation.samples import read_samples
 from rediffuse.evaluation.scoring import RealImages, score
 from rediffuse.evaluation.utility.confusion import confusion_table
+from rediffuse.evaluation.utility.real_trainings import read_real_trainings
 from rediffuse.evaluation.utility.recipe import Recipe
+from rediffuse.evaluation.utility.settings import UtilitySettings
 from rediffuse.model import load_model
 from rediffuse.params import Params
 from rediffuse.stage import run_stage
@@ -36,6 +38,17 @@ def evaluate(params: Params, workspace: Workspace) -> dict[str, Any]:
     card = Card.read(workspace.card)
     train, val, test = (load_split(workspace, name) for name in ("train", "val", "test"))
     reference = read_reference(workspace.reference, device)
+    usefulness = UtilitySettings(
+        shape=reference.classifier.shape,
+        recipe=Recipe(**params.reference.model_dump(include={"steps", "batch_size", "lr"})),
+        repeats=params.reference.repeats,
+        real_counts=params.reference.real_counts,
+        seed=params.seed,
+        device=device,
+    )
+    trainings = (
+        read_real_trainings(workspace.reference, train.labels, test.labels, usefulness) if card.classes else None
+    )
     samples = read_samples(
         workspace.sampled_images, workspace.sampled_labels, card.shape, least=least_images(params.evaluate.neighbours)
     )
@@ -50,8 +63,8 @@ def evaluate(params: Params, workspace: Workspace) -> dict[str, Any]:
             seed=params.seed,
             **params.evaluate.model_dump(include={"neighbours", "manifold_points", "kid_subsets", "kid_subset_size"}),
         ),
-        recipe=Recipe(**params.reference.model_dump(include={"steps", "batch_size", "lr"})),
-        device=device,
+        trainings=trainings,
+        usefulness=usefulness,
     )
     model = load_model(workspace.denoiser, device)
     noise_levels = pd.DataFrame(

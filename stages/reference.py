@@ -9,8 +9,11 @@ from rediffuse.evaluation.extractors.classifier import Shape
 from rediffuse.evaluation.extractors.features import classify, extract
 from rediffuse.evaluation.fidelity.protocol import check_splits
 from rediffuse.evaluation.reference import write_reference
+from rediffuse.evaluation.utility.agreement import Agreement, by_class
+from rediffuse.evaluation.utility.pairs import Pairs
+from rediffuse.evaluation.utility.real_trainings import check_labels, train_on_real, write_real_trainings
 from rediffuse.evaluation.utility.recipe import Recipe, train_classifier
-from rediffuse.evaluation.utility.scores import Agreement, by_class
+from rediffuse.evaluation.utility.settings import UtilitySettings
 from rediffuse.params import Params
 from rediffuse.stage import run_stage
 from rediffuse.tables import rounded
@@ -21,7 +24,8 @@ from rediffuse.workspace import Workspace
 def reference(params: Params, workspace: Workspace) -> dict[str, Any]:
     """Train on the real training split alone; validation and test are only looked at.
 
-    Writes data/reference/ and metrics/reference.json: accuracy on each split, and per-class scores on test.
+    Writes data/reference/ and metrics/reference.json: accuracy on each split, per-class scores on test, and there the
+    accuracy of other trainings, on all real training images and on some.
     """
     device = runtime.start(params.runtime)
     card = Card.read(workspace.card)
@@ -33,6 +37,7 @@ def reference(params: Params, workspace: Workspace) -> dict[str, Any]:
     train = splits["train"]
     # Known here, before anything is trained, and not only when there are samples to score.
     check_splits(len(train), len(splits["test"]), params.evaluate.neighbours)
+    check_labels(splits, card.classes)
     classifier = train_classifier(
         train.images, train.labels, shape=shape, recipe=recipe, seed=params.seed, stream="reference", device=device
     )
@@ -47,6 +52,21 @@ def reference(params: Params, workspace: Workspace) -> dict[str, Any]:
         }
         metrics["accuracy"] = {name: agreement.accuracy for name, agreement in agreements.items()}
         metrics["per_class"] = by_class(agreements["test"], card.classes)
+        trainings = train_on_real(
+            Pairs.labelled(train.images, train.labels),
+            Pairs.labelled(splits["test"].images, splits["test"].labels),
+            classifier,
+            UtilitySettings(
+                shape=shape,
+                recipe=recipe,
+                repeats=settings.repeats,
+                real_counts=settings.real_counts,
+                seed=params.seed,
+                device=device,
+            ),
+        )
+        write_real_trainings(workspace.reference, trainings)
+        metrics["real_accuracy"] = trainings.metrics()
     metrics = rounded(metrics)
     files.write_json(workspace.metrics("reference"), metrics)
     return metrics

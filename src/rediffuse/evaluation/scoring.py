@@ -7,15 +7,15 @@ they are good for. Data without classes has no utility.
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import torch
-
 from rediffuse.data.dataset import Examples
 from rediffuse.evaluation.extractors.features import Features, classify
 from rediffuse.evaluation.fidelity.protocol import FidelitySettings, check_splits, score_fidelity
 from rediffuse.evaluation.reference import Reference
 from rediffuse.evaluation.samples import Samples
-from rediffuse.evaluation.utility.recipe import Recipe
-from rediffuse.evaluation.utility.scores import Agreement, classification_score, utility_metrics
+from rediffuse.evaluation.utility.agreement import Agreement
+from rediffuse.evaluation.utility.real_trainings import RealTrainings
+from rediffuse.evaluation.utility.section import utility_metrics
+from rediffuse.evaluation.utility.settings import UtilitySettings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +34,7 @@ class Scores:
 
     Args:
         metrics: fidelity, utility (None without classes), n_samples and protocol, unrounded.
-        agreement: on real test images, of the classifier trained on generated ones; None without classes.
+        agreement: on real test images, of the first classifier trained on generated ones; None without classes.
     """
 
     metrics: dict[str, Any]
@@ -48,15 +48,16 @@ def score(
     reference: Reference,
     *,
     settings: FidelitySettings,
-    recipe: Recipe,
-    device: torch.device,
+    trainings: RealTrainings | None,
+    usefulness: UtilitySettings,
 ) -> Scores:
     """Score generated images against real ones, and where there are classes train a classifier on them.
 
     Args:
         generated: of `samples`, by the classifier of `reference`.
         reference: made of the splits of `real`.
-        recipe: the one that the classifier of `reference` was trained by.
+        trainings: what classifiers of the real images know; None without classes.
+        usefulness: settings of `utility`, by which the classifier of `reference` was trained too.
 
     Raises:
         UserError: a real split is too small for `settings.neighbours`.
@@ -71,32 +72,24 @@ def score(
         "extractor": reference.digest,
         **asdict(settings),
     }
-    utility, agreement = None, None
-    if real.classes:
-        cas = classification_score(
-            samples.images,
-            samples.labels,
-            pairs=len(real.train),
-            validation=(real.val.images, real.val.labels),
-            test=(real.test.images, real.test.labels),
-            shape=reference.classifier.shape,
-            recipe=recipe,
-            seed=settings.seed,
-            device=device,
-        )
-        seen = classify(reference.classifier, generated)
-        known = classify(reference.classifier, reference.features["test"])
-        utility = utility_metrics(
-            gan_test=Agreement.of(samples.labels, seen, len(real.classes)),
-            score=cas,
-            real=Agreement.of(real.test.labels, known, len(real.classes)),
-            names=real.classes,
-        )
-        protocol["cas_pairs"] = cas.trained_on
-        agreement = cas.test
-    else:
-        protocol["utility"] = "none: the data has no classes"
+    utility = utility_metrics(
+        samples,
+        classify(reference.classifier, generated) if real.classes else samples.labels,
+        train=real.train,
+        val=real.val,
+        test=real.test,
+        classes=real.classes,
+        real=trainings,
+        judge=reference.digest,
+        settings=usefulness,
+    )
+    protocol["utility"] = utility.protocol
     return Scores(
-        {"fidelity": fidelity.scores, "utility": utility, "n_samples": len(samples.images), "protocol": protocol},
-        agreement,
+        {
+            "fidelity": fidelity.scores,
+            "utility": utility.metrics,
+            "n_samples": len(samples.images),
+            "protocol": protocol,
+        },
+        utility.agreement,
     )
