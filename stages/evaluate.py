@@ -18,7 +18,6 @@ from rediffuse.evaluation.samples import read_samples
 from rediffuse.evaluation.scoring import RealImages, score
 from rediffuse.evaluation.utility.confusion import confusion_table
 from rediffuse.evaluation.utility.real_trainings import read_real_trainings
-from rediffuse.evaluation.utility.recipe import Recipe
 from rediffuse.evaluation.utility.settings import UtilitySettings
 from rediffuse.model import load_model
 from rediffuse.params import Params
@@ -38,14 +37,7 @@ def evaluate(params: Params, workspace: Workspace) -> dict[str, Any]:
     card = Card.read(workspace.card)
     train, val, test = (load_split(workspace, name) for name in ("train", "val", "test"))
     reference = read_reference(workspace.reference, device)
-    usefulness = UtilitySettings(
-        shape=reference.classifier.shape,
-        recipe=Recipe(**params.reference.model_dump(include={"steps", "batch_size", "lr"})),
-        repeats=params.reference.repeats,
-        real_counts=params.reference.real_counts,
-        seed=params.seed,
-        device=device,
-    )
+    usefulness = UtilitySettings.of(params.reference, reference.classifier.shape, seed=params.seed, device=device)
     trainings = (
         read_real_trainings(workspace.reference, train.labels, test.labels, usefulness) if card.classes else None
     )

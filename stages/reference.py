@@ -11,8 +11,8 @@ from rediffuse.evaluation.fidelity.protocol import check_splits
 from rediffuse.evaluation.reference import write_reference
 from rediffuse.evaluation.utility.agreement import Agreement, by_class
 from rediffuse.evaluation.utility.pairs import Pairs
-from rediffuse.evaluation.utility.real_trainings import check_labels, train_on_real, write_real_trainings
-from rediffuse.evaluation.utility.recipe import Recipe, train_classifier
+from rediffuse.evaluation.utility.real_trainings import STREAM, check_labels, train_on_real, write_real_trainings
+from rediffuse.evaluation.utility.recipe import train_classifier
 from rediffuse.evaluation.utility.settings import UtilitySettings
 from rediffuse.params import Params
 from rediffuse.stage import run_stage
@@ -31,7 +31,7 @@ def reference(params: Params, workspace: Workspace) -> dict[str, Any]:
     card = Card.read(workspace.card)
     settings = params.reference
     shape = Shape.of(card.shape, classes=len(card.classes), base=settings.width, features=settings.features)
-    recipe = Recipe(steps=settings.steps, batch_size=settings.batch_size, lr=settings.lr)
+    usefulness = UtilitySettings.of(settings, shape, seed=params.seed, device=device)
 
     splits = {name: load_split(workspace, name) for name in ("train", "val", "test")}
     train = splits["train"]
@@ -39,7 +39,13 @@ def reference(params: Params, workspace: Workspace) -> dict[str, Any]:
     check_splits(len(train), len(splits["test"]), params.evaluate.neighbours)
     check_labels(splits, card.classes)
     classifier = train_classifier(
-        train.images, train.labels, shape=shape, recipe=recipe, seed=params.seed, stream="reference", device=device
+        train.images,
+        train.labels,
+        shape=shape,
+        recipe=usefulness.recipe,
+        seed=params.seed,
+        stream=STREAM,
+        device=device,
     )
     features = {name: extract(classifier, split.images) for name, split in splits.items()}
     write_reference(workspace.reference, classifier, features)
@@ -56,14 +62,7 @@ def reference(params: Params, workspace: Workspace) -> dict[str, Any]:
             Pairs.labelled(train.images, train.labels),
             Pairs.labelled(splits["test"].images, splits["test"].labels),
             classifier,
-            UtilitySettings(
-                shape=shape,
-                recipe=recipe,
-                repeats=settings.repeats,
-                real_counts=settings.real_counts,
-                seed=params.seed,
-                device=device,
-            ),
+            usefulness,
         )
         write_real_trainings(workspace.reference, trainings)
         metrics["real_accuracy"] = trainings.metrics()

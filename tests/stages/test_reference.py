@@ -22,7 +22,11 @@ from tests.data.planted import contents, image_file, params_with
 
 
 def test_it_leaves_a_classifier_and_the_features_of_every_real_split(workspace: Workspace) -> None:
-    assert set(contents(workspace.reference)) == {"classifier.safetensors", "features.safetensors"}
+    assert set(contents(workspace.reference)) == {
+        "classifier.safetensors",
+        "features.safetensors",
+        "real_accuracy.safetensors",
+    }
     read = read_reference(workspace.reference, torch.device("cpu"))
     for name in ("train", "val", "test"):
         images = load_split(workspace, name).images
@@ -36,6 +40,9 @@ def test_its_metrics_are_the_accuracies_that_the_classifier_has(workspace: Works
     recalls = [scores["recall"] for scores in metrics["per_class"].values()]
     # Each digit has 18 test images.
     assert np.mean(recalls) == pytest.approx(metrics["accuracy"]["test"], abs=1e-5)
+    everything, few = (metrics["real_accuracy"][count] for count in ("all", "100"))
+    assert everything["accuracy_low"] < metrics["accuracy"]["test"] < everything["accuracy_high"]
+    assert few["accuracy"] < everything["accuracy"]
 
 
 def test_a_second_run_writes_the_same_bytes(workspace: Workspace, params: Params) -> None:

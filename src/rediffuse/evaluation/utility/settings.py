@@ -1,13 +1,13 @@
 """What the section `utility` depends on beside the images."""
 
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 
 from rediffuse.evaluation.extractors.classifier import Classifier, Shape
 from rediffuse.evaluation.utility.pairs import Pairs
 from rediffuse.evaluation.utility.recipe import Recipe, train_classifier
+from rediffuse.params.reference import RealCount, ReferenceParams
 
 ALL = "all"
 
@@ -28,9 +28,21 @@ class UtilitySettings:
     shape: Shape
     recipe: Recipe
     repeats: int
-    real_counts: tuple[int | Literal["all"], ...]
+    real_counts: tuple[RealCount, ...]
     seed: int
     device: torch.device
+
+    @classmethod
+    def of(cls, params: ReferenceParams, shape: Shape, *, seed: int, device: torch.device) -> "UtilitySettings":
+        """As the section `reference` of params.yaml asks."""
+        return cls(
+            shape=shape,
+            recipe=Recipe(steps=params.steps, batch_size=params.batch_size, lr=params.lr),
+            repeats=params.repeats,
+            real_counts=params.real_counts,
+            seed=seed,
+            device=device,
+        )
 
     def trained(self, pairs: Pairs, stream: str, repeat: int) -> Classifier:
         """A classifier of `pairs`; `stream` and `repeat` are the key of its training."""
