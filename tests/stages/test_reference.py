@@ -1,13 +1,15 @@
 """Stage `reference` on the digits: what it leaves, that it repeats, and what it looks at."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from safetensors.numpy import load_file
 
-from rediffuse.data.dataset import load_split
+from rediffuse.data.dataset import Examples, load_split
 from rediffuse.data.manifest import SPLIT, read_table
 from rediffuse.errors import UserError
 from rediffuse.evaluation.extractors.features import extract
@@ -61,6 +63,21 @@ def test_the_classifier_does_not_depend_on_images_held_out(
     reference(params, own_workspace)
     name = "classifier.safetensors"
     assert (own_workspace.reference / name).read_bytes() == (workspace.reference / name).read_bytes()
+
+
+def test_images_without_a_label_are_neither_trained_on_nor_counted(
+    own_workspace: Workspace, params: Params, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def partly(made: Workspace, name: str) -> Examples:
+        split = load_split(made, name)
+        return replace(split, labels=np.where(np.arange(len(split)) % 3, split.labels, -1))
+
+    monkeypatch.setattr("stages.reference.load_split", partly)
+    metrics = reference(params, own_workspace)
+    assert 0.8 < metrics["accuracy"]["test"] <= 1
+    assert 0.8 < metrics["real_accuracy"]["all"]["accuracy"] <= 1
+    stored = load_file(own_workspace.reference / "real_accuracy.safetensors")
+    assert {name: hits.shape for name, hits in stored.items()} == {"100": (2, 120), "all": (2, 120)}
 
 
 def test_a_missing_or_broken_reference_is_a_users_error(tmp_path: Path, workspace: Workspace) -> None:

@@ -7,7 +7,12 @@ import numpy as np
 import pytest
 
 from rediffuse.evaluation.extractors import features
+from rediffuse.evaluation.extractors.features import classify, extract
+from rediffuse.evaluation.samples import Samples
+from rediffuse.evaluation.utility.pairs import Pairs
+from rediffuse.evaluation.utility.real_trainings import train_on_real
 from rediffuse.evaluation.utility.recipe import Recipe
+from rediffuse.evaluation.utility.section import utility_metrics
 from tests.evaluation.utility.bench import NAMES, Bench, examples
 
 # What follows asks for one training alone where more would only cost time.
@@ -128,6 +133,34 @@ def test_fewer_samples_than_a_batch_are_scored_too(bench: Bench) -> None:
     assert found.protocol["pairs"] == 7
     assert 0 < found.metrics["cas_accuracy"] < 0.8
     assert abs(found.metrics["augmentation"]["all"]["gain"]) < 0.05
+
+
+def test_a_single_class_is_always_right(bench: Bench) -> None:
+    splits = {"train": bench.train, "val": bench.val, "test": bench.test}
+    one = {name: examples(split.images[:40], np.zeros(40, np.int64)) for name, split in splits.items()}
+    settings = replace(
+        bench.settings,
+        shape=replace(bench.settings.shape, classes=1),
+        recipe=Recipe(steps=2, batch_size=8, lr=0.001),
+        real_counts=(20, "all"),
+    )
+    pairs = Pairs(one["train"].images, one["train"].labels)
+    judge = settings.trained(pairs, "test", 0)
+    found = utility_metrics(
+        Samples(pairs.images, pairs.labels),
+        classify(judge, extract(judge, pairs.images)),
+        train=one["train"],
+        val=one["val"],
+        test=one["test"],
+        classes=("only",),
+        real=train_on_real(pairs, Pairs(one["test"].images, one["test"].labels), judge, settings),
+        judge="digest",
+        settings=settings,
+    )
+    assert found.metrics is not None
+    for name in ("gan_test_accuracy", "gan_test_accuracy_shuffled", "cas_accuracy", "cas_macro_f1", "real_accuracy"):
+        assert found.metrics[name] == 1
+    assert found.metrics["augmentation"]["20"]["gain"] == found.metrics["cas_gap"] == 0
 
 
 def test_samples_without_any_class_have_no_utility_and_say_why(bench: Bench) -> None:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.metrics import accuracy_score, confusion_matrix, precision_recall_fscore_support
+from sklearn.metrics import accuracy_score, precision_recall_fscore_support
 
 from rediffuse.evaluation.extractors.classifier import Labels
 
@@ -40,7 +40,7 @@ class Agreement:
             per_class=[
                 {name: float(column[index]) for name, column in zip(SCORES, columns, strict=True)} for index in indices
             ],
-            confusion=np.asarray(confusion_matrix(actual, predicted, labels=indices), np.int64),
+            confusion=np.bincount(actual * classes + predicted, minlength=classes**2).reshape(classes, classes),
         )
 
 

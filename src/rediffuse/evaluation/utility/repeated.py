@@ -66,8 +66,8 @@ def share_right(hits: Hits) -> Estimate:
 def difference(better: Hits, worse: Hits) -> Estimate:
     """How much higher the accuracy of `better` is, both (R, n) on the same images.
 
-    One image is added to the spread of each sign (Agresti & Min 2005), half in each of their cells, so that where
-    no answer differs the difference is not taken for known.
+    The spread counts two images more, one that only `better` gets right and one that only `worse` does, each by half
+    (Agresti & Min 2005): where no answer differs, the difference is not yet known to be 0.
     """
     differences = better.astype(np.float64) - worse
     count = differences.shape[1]
