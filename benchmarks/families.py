@@ -29,7 +29,8 @@ from rediffuse.evaluation.fidelity.settings import FidelitySettings
 from rediffuse.evaluation.reference import Reference, read_reference
 from rediffuse.evaluation.samples import Samples
 from rediffuse.evaluation.scoring import RealImages, score
-from rediffuse.evaluation.utility.recipe import Recipe
+from rediffuse.evaluation.utility.real_trainings import read_real_trainings
+from rediffuse.evaluation.utility.settings import UtilitySettings
 from rediffuse.model import Model, build_model, describe
 from rediffuse.params import Params, SampleParams
 from rediffuse.presets import PRESETS, expand
@@ -98,14 +99,17 @@ def own_scores(
     images, labels, evaluations, seconds = images_of(model, params.sample, device)
     card = Card.read(workspace.card)
     train, val, test = (load_split(workspace, name) for name in ("train", "val", "test"))
+    usefulness = UtilitySettings.of(params.reference, reference.classifier.shape, seed=params.seed, device=device)
     scores = score(
         Samples(images, labels),
         reference.extract(images),
         RealImages(train=train, val=val, test=test, classes=card.classes),
         reference,
         settings=settings_of(params),
-        recipe=Recipe(**params.reference.model_dump(include={"steps", "batch_size", "lr"})),
-        device=device,
+        trainings=read_real_trainings(workspace.reference, train.labels, test.labels, usefulness)
+        if card.classes
+        else None,
+        usefulness=usefulness,
     ).metrics
     utility = scores["utility"] or {}
     kept = {name: utility[name] for name in ("cas_accuracy", "gan_test_accuracy", "real_accuracy") if name in utility}

@@ -18,7 +18,8 @@ from rediffuse.evaluation.report.page import render
 from rediffuse.evaluation.samples import read_samples
 from rediffuse.evaluation.scoring import RealImages, score
 from rediffuse.evaluation.utility.confusion import confusion_table
-from rediffuse.evaluation.utility.recipe import Recipe
+from rediffuse.evaluation.utility.real_trainings import read_real_trainings
+from rediffuse.evaluation.utility.settings import UtilitySettings
 from rediffuse.model import load_model
 from rediffuse.params import Params
 from rediffuse.stage import run_stage
@@ -42,6 +43,10 @@ def evaluate(params: Params, workspace: Workspace) -> dict[str, Any]:
         {"train": len(train), "val": len(val), "test": len(test)},
         device,
     )
+    usefulness = UtilitySettings.of(params.reference, reference.classifier.shape, seed=params.seed, device=device)
+    trainings = (
+        read_real_trainings(workspace.reference, train.labels, test.labels, usefulness) if card.classes else None
+    )
     samples = read_samples(
         workspace.sampled_images, workspace.sampled_labels, card.shape, least=least_images(params.evaluate.neighbours)
     )
@@ -56,8 +61,8 @@ def evaluate(params: Params, workspace: Workspace) -> dict[str, Any]:
             seed=params.seed,
             **params.evaluate.model_dump(include={field.name for field in fields(FidelitySettings)} - {"seed"}),
         ),
-        recipe=Recipe(**params.reference.model_dump(include={"steps", "batch_size", "lr"})),
-        device=device,
+        trainings=trainings,
+        usefulness=usefulness,
     )
     model = load_model(workspace.denoiser, device)
     noise_levels = pd.DataFrame(

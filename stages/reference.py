@@ -11,8 +11,11 @@ from rediffuse.evaluation.extractors.features import classify
 from rediffuse.evaluation.extractors.registry import check_external
 from rediffuse.evaluation.fidelity.settings import check_splits
 from rediffuse.evaluation.reference import JUDGE, write_features
-from rediffuse.evaluation.utility.recipe import Recipe, train_classifier
-from rediffuse.evaluation.utility.scores import Agreement, by_class
+from rediffuse.evaluation.utility.agreement import Agreement, by_class
+from rediffuse.evaluation.utility.pairs import Pairs
+from rediffuse.evaluation.utility.real_trainings import STREAM, check_labels, train_on_real, write_real_trainings
+from rediffuse.evaluation.utility.recipe import train_classifier
+from rediffuse.evaluation.utility.settings import UtilitySettings
 from rediffuse.params import Params
 from rediffuse.stage import run_stage
 from rediffuse.tables import rounded
@@ -26,13 +29,14 @@ def reference(params: Params, workspace: Workspace) -> dict[str, Any]:
     """Train on the real training split alone; validation and test are only looked at.
 
     Writes data/reference/ and metrics/reference.json: each extractor's digest and dimensions, the classifier's accuracy
-    on each split, and per-class scores on test.
+    on each split, per-class scores on test, and there the accuracy of other trainings, on all real training images and
+    on some.
     """
     device = runtime.start(params.runtime)
     card = Card.read(workspace.card)
     settings = params.reference
     shape = Shape.of(card.shape, classes=len(card.classes), base=settings.width, features=settings.features)
-    recipe = Recipe(steps=settings.steps, batch_size=settings.batch_size, lr=settings.lr)
+    usefulness = UtilitySettings.of(settings, shape, seed=params.seed, device=device)
 
     splits = {name: load_split(workspace, name) for name in ("train", "val", "test")}
     train = splits["train"]
@@ -40,8 +44,15 @@ def reference(params: Params, workspace: Workspace) -> dict[str, Any]:
     check_splits(len(train), len(splits["test"]), params.evaluate.neighbours, params.evaluate.coverage_neighbours)
     extractors = ExtractorSettings.of(settings, seed=params.seed, root=workspace.root)
     check_external(extractors, train.images, workspace.reference, device)
+    check_labels(splits, card.classes)
     classifier = train_classifier(
-        train.images, train.labels, shape=shape, recipe=recipe, seed=params.seed, stream="reference", device=device
+        train.images,
+        train.labels,
+        shape=shape,
+        recipe=usefulness.recipe,
+        seed=params.seed,
+        stream=STREAM,
+        device=device,
     )
     save_classifier(classifier, workspace.reference / f"{JUDGE}.safetensors")
     made = write_features(
@@ -67,6 +78,14 @@ def reference(params: Params, workspace: Workspace) -> dict[str, Any]:
         }
         metrics["accuracy"] = {name: agreement.accuracy for name, agreement in agreements.items()}
         metrics["per_class"] = by_class(agreements["test"], card.classes)
+        trainings = train_on_real(
+            Pairs.labelled(train.images, train.labels),
+            Pairs.labelled(splits["test"].images, splits["test"].labels),
+            classifier,
+            usefulness,
+        )
+        write_real_trainings(workspace.reference, trainings)
+        metrics["real_accuracy"] = trainings.metrics()
     metrics = rounded(metrics)
     files.write_json(workspace.metrics("reference"), metrics)
     return metrics

@@ -24,6 +24,8 @@ TINY = {
     "  count: 1440 ": "  count: 60 ",
     "  batch_size: 96 ": "  batch_size: 32 ",
     "  steps: 600 ": "  steps: 30 ",
+    "  repeats: 3 ": "  repeats: 2 ",
+    "  real_counts: [100, 500, all] ": "  real_counts: [100] ",
     "  tolerance: 3.0e-4 ": "  tolerance: 1.0e-1 ",
     "  images: 500 ": "  images: 20 ",
     "  checkpoint_every: 400 ": "  checkpoint_every: 10 ",

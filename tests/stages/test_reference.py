@@ -2,13 +2,15 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from safetensors.numpy import load_file
 
-from rediffuse.data.dataset import load_split
+from rediffuse.data.dataset import Examples, load_split
 from rediffuse.data.manifest import SPLIT, read_table
 from rediffuse.errors import UserError
 from rediffuse.evaluation.extractors import ExtractorSettings
@@ -37,6 +39,7 @@ def test_it_leaves_a_classifier_extractors_and_their_features_of_every_real_spli
     assert set(contents(workspace.reference)) == {
         "classifier.safetensors",
         "pca.safetensors",
+        "real_accuracy.safetensors",
         "features/classifier.safetensors",
         "features/pca.safetensors",
     }
@@ -66,6 +69,9 @@ def test_its_metrics_are_the_accuracies_that_the_classifier_has(workspace: Works
     recalls = [scores["recall"] for scores in metrics["per_class"].values()]
     # Each digit has 18 test images.
     assert np.mean(recalls) == pytest.approx(metrics["accuracy"]["test"], abs=1e-5)
+    everything, few = (metrics["real_accuracy"][count] for count in ("all", "100"))
+    assert everything["accuracy_low"] < metrics["accuracy"]["test"] < everything["accuracy_high"]
+    assert few["accuracy"] < everything["accuracy"]
 
 
 def test_a_second_run_writes_the_same_bytes(workspace: Workspace, params: Params) -> None:
@@ -98,6 +104,21 @@ def test_an_extractor_that_does_not_work_is_refused_before_anything_is_trained(
     with pytest.raises(UserError, match=r"reference.custom own:Half gives torch.float32 \(8, 64\); it must take uint8"):
         reference(own, own_workspace)
     assert not own_workspace.reference.exists()
+
+
+def test_images_without_a_label_are_neither_trained_on_nor_counted(
+    own_workspace: Workspace, params: Params, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def partly(made: Workspace, name: str) -> Examples:
+        split = load_split(made, name)
+        return replace(split, labels=np.where(np.arange(len(split)) % 3, split.labels, -1))
+
+    monkeypatch.setattr("stages.reference.load_split", partly)
+    metrics = reference(params, own_workspace)
+    assert 0.8 < metrics["accuracy"]["test"] <= 1
+    assert 0.8 < metrics["real_accuracy"]["all"]["accuracy"] <= 1
+    stored = load_file(own_workspace.reference / "real_accuracy.safetensors")
+    assert {name: hits.shape for name, hits in stored.items()} == {"100": (2, 120), "all": (2, 120)}
 
 
 def test_splits_too_small_to_score_are_refused_before_anything_is_trained(tmp_path: Path) -> None:

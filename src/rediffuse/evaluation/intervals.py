@@ -36,11 +36,7 @@ class Estimate:
     @classmethod
     def of_share(cls, hits: NDArray[np.bool_]) -> "Estimate":
         """A share of independent yes-or-no answers (n,), by the score interval of Wilson (1927)."""
-        n, share = len(hits), float(hits.mean())
-        z = float(norm.ppf(0.5 + CONFIDENCE / 2))
-        centre = (share + z**2 / (2 * n)) / (1 + z**2 / n)
-        reach = z / (1 + z**2 / n) * float(np.sqrt(share * (1 - share) / n + z**2 / (4 * n**2)))
-        return cls(share, min(centre - reach, share), max(centre + reach, share))
+        return cls.of_bounded(float(hits.mean()), trials=len(hits))
 
     @classmethod
     def of_groups(
@@ -54,6 +50,21 @@ class Estimate:
             sizes: rows in each group, (G,); None: equal.
         """
         return cls.around(value, jackknife_error(value, without, sizes), len(without) - 1)
+
+    @classmethod
+    def of_bounded(cls, value: float, trials: float, degrees: float | None = None) -> "Estimate":
+        """A score from 0 to 1 that is known as well as a share of `trials` answers, by the score interval of Wilson.
+
+        The interval stays within [0, 1] and has a width at 0 and 1 too, where the spread that was seen has none.
+
+        Args:
+            trials: for a score with the standard error e, value·(1 - value)/e² (Korn & Graubard 1998).
+            degrees: of Student's t, where that error is an estimate; None: the normal distribution.
+        """
+        q = float(norm.ppf(0.5 + CONFIDENCE / 2) if degrees is None else t.ppf(0.5 + CONFIDENCE / 2, degrees))
+        centre = (value + q**2 / (2 * trials)) / (1 + q**2 / trials)
+        reach = q / (1 + q**2 / trials) * float(np.sqrt(value * (1 - value) / trials + q**2 / (4 * trials**2)))
+        return cls(value, max(min(centre - reach, value), 0.0), min(max(centre + reach, value), 1.0))
 
     def clipped(self, least: float = -np.inf, most: float = np.inf) -> "Estimate":
         """The interval without what the score can't be."""

@@ -7,8 +7,6 @@ they are good for. Data without classes has no utility.
 from dataclasses import dataclass
 from typing import Any
 
-import torch
-
 from rediffuse.data.dataset import Examples
 from rediffuse.evaluation.extractors.features import Features, classify
 from rediffuse.evaluation.fidelity.classes import Labelled
@@ -16,8 +14,10 @@ from rediffuse.evaluation.fidelity.section import FeatureSets, fidelity_metrics
 from rediffuse.evaluation.fidelity.settings import FidelitySettings, check_splits
 from rediffuse.evaluation.reference import JUDGE, Reference
 from rediffuse.evaluation.samples import Samples
-from rediffuse.evaluation.utility.recipe import Recipe
-from rediffuse.evaluation.utility.scores import Agreement, classification_score, utility_metrics
+from rediffuse.evaluation.utility.agreement import Agreement
+from rediffuse.evaluation.utility.real_trainings import RealTrainings
+from rediffuse.evaluation.utility.section import utility_metrics
+from rediffuse.evaluation.utility.settings import UtilitySettings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +36,7 @@ class Scores:
 
     Args:
         metrics: fidelity, by_extractor, controls, utility (None without classes), n_samples and protocol, unrounded.
-        agreement: on real test images, of the classifier trained on generated ones; None without classes.
+        agreement: on real test images, of the first classifier trained on generated ones; None without classes.
     """
 
     metrics: dict[str, Any]
@@ -50,15 +50,16 @@ def score(
     reference: Reference,
     *,
     settings: FidelitySettings,
-    recipe: Recipe,
-    device: torch.device,
+    trainings: RealTrainings | None,
+    usefulness: UtilitySettings,
 ) -> Scores:
     """Score generated images against real ones, and where there are classes train a classifier on them.
 
     Args:
         generated: of `samples`, by `Reference.extract`.
         reference: made of the splits of `real`.
-        recipe: the one that the classifier of `reference` was trained by.
+        trainings: what classifiers of the real images know; None without classes.
+        usefulness: settings of `utility`, by which the classifier of `reference` was trained too.
 
     Raises:
         UserError: a real split is too small for `settings.neighbours`.
@@ -82,31 +83,19 @@ def score(
             FeatureSets(extractor.name, extractor.digest, known.train, known.test, shown, controls=known.controls)
         )
     fidelity = fidelity_metrics(sets, labels, settings)
-    protocol = fidelity.protocol
-    utility, agreement = None, None
-    if labels:
-        cas = classification_score(
-            samples.images,
-            samples.labels,
-            pairs=len(real.train),
-            validation=(real.val.images, real.val.labels),
-            test=(real.test.images, real.test.labels),
-            shape=reference.classifier.shape,
-            recipe=recipe,
-            seed=settings.seed,
-            device=device,
-        )
-        utility = utility_metrics(
-            gan_test=Agreement.of(samples.labels, labels.seen, len(real.classes)),
-            score=cas,
-            real=Agreement.of(real.test.labels, labels.seen_test, len(real.classes)),
-            names=real.classes,
-        )
-        protocol["utility"] = {"cas_pairs": cas.trained_on}
-        agreement = cas.test
-    else:
-        protocol["utility"] = "none: the data has no classes"
+    utility = utility_metrics(
+        samples,
+        labels.seen if labels else samples.labels,
+        train=real.train,
+        val=real.val,
+        test=real.test,
+        classes=real.classes,
+        real=trainings,
+        judge=reference.digest,
+        settings=usefulness,
+    )
+    protocol = {**fidelity.protocol, "utility": utility.protocol}
     return Scores(
-        {**fidelity.metrics, "utility": utility, "n_samples": len(samples.images), "protocol": protocol},
-        agreement,
+        {**fidelity.metrics, "utility": utility.metrics, "n_samples": len(samples.images), "protocol": protocol},
+        utility.agreement,
     )

@@ -17,7 +17,7 @@ from rediffuse.evaluation.report.assembly import assemble, beside_nearest
 from rediffuse.evaluation.report.figures import confusion_picture, montage, noise_level_curve, training_curves
 from rediffuse.evaluation.report.page import Report, render
 from rediffuse.evaluation.report.readings import read_fidelity, read_likelihood, read_utility
-from rediffuse.evaluation.utility.scores import Agreement
+from rediffuse.evaluation.utility.agreement import Agreement
 
 NAMES = ("cat", "dog & <b>co</b>")
 FIDELITY = {

@@ -8,6 +8,7 @@ import torch
 
 from rediffuse.evaluation.extractors.classifier import Classifier, Shape, save_classifier
 from rediffuse.evaluation.extractors.features import classify, extract
+from rediffuse.evaluation.utility import recipe as recipe_module
 from rediffuse.evaluation.utility.recipe import Recipe, train_classifier
 from rediffuse.randomness import generator
 
@@ -62,3 +63,31 @@ def test_training_costs_as_many_steps_on_a_large_set_as_on_a_small_one(digits, s
     for count in (20, 500):
         trained(digits.train[0][:count], digits.train[1][:count], shape, steps=7)
     assert shown == [20] * 7 + [32] * 7
+
+
+def test_trainings_of_one_stream_differ_in_all_they_draw(digits, shape, monkeypatch) -> None:
+    drawn = []
+    monkeypatch.setattr(recipe_module, "generator", lambda *key, **named: drawn.append((key, named)) or generator(*key))
+    images, labels = digits.train
+    for repeat in (0, 1):
+        train_classifier(
+            images[:64],
+            labels[:64],
+            shape=shape,
+            recipe=Recipe(steps=3, batch_size=32, lr=0.004),
+            seed=0,
+            stream="test",
+            device=CPU,
+            repeat=repeat,
+        )
+    half = len(drawn) // 2
+    # The last key of each is of the scale, which chooses images to measure features by, and may be alike.
+    assert all(one != other for one, other in zip(drawn[: half - 1], drawn[half:-1], strict=True))
+
+
+def test_images_without_a_label_are_not_trained_on(digits, shape) -> None:
+    images, labels = digits.train
+    some = np.where(np.arange(200) % 4, labels[:200], -1)
+    mixed, alone = trained(images[:200], some, shape), trained(images[:200][some >= 0], some[some >= 0], shape)
+    for name, weights in alone.named_parameters():
+        assert torch.equal(mixed.get_parameter(name), weights), name

@@ -93,7 +93,9 @@ class Classifier(nn.Module):
             if level < 2:
                 x = nn.functional.avg_pool2d(x, 2)
         # A matrix product where nn.AdaptiveAvgPool2d would do: the backward pass of that is not deterministic on CUDA.
-        x = self.row_cells @ x @ self.column_cells.T
+        # Where each cell is one pixel it would multiply by 1.
+        if x.shape[-2:] != (len(self.row_cells), len(self.column_cells)):
+            x = self.row_cells @ x @ self.column_cells.T
         return self.scale * nn.functional.gelu(self.project(x.flatten(1)))
 
     def logits(self, features: Tensor) -> Tensor:

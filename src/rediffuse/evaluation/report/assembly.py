@@ -12,7 +12,7 @@ from rediffuse.evaluation.memorisation.nearest import nearest
 from rediffuse.evaluation.report.figures import confusion_picture, montage, noise_level_curve, training_curves
 from rediffuse.evaluation.report.page import Report
 from rediffuse.evaluation.report.readings import read_fidelity, read_likelihood, read_utility
-from rediffuse.evaluation.utility.scores import Agreement
+from rediffuse.evaluation.utility.agreement import Agreement
 from rediffuse.pages import number
 from rediffuse.params import flatten
 

@@ -38,7 +38,15 @@ class Recipe:
 
 
 def train_classifier(
-    images: Images, labels: Labels, *, shape: Shape, recipe: Recipe, seed: int, stream: str, device: torch.device
+    images: Images,
+    labels: Labels,
+    *,
+    shape: Shape,
+    recipe: Recipe,
+    seed: int,
+    stream: str,
+    device: torch.device,
+    repeat: int = 0,
 ) -> Classifier:
     """A classifier of `images`, trained from scratch; the same bytes for the same arguments and kind of device.
 
@@ -46,18 +54,24 @@ def train_classifier(
 
     Args:
         images: (N, C, H, W), 0 to 255.
-        labels: (N,), 0 to shape.classes - 1; with no classes nothing is trained and the drawn weights are kept.
-        seed, stream: key of every random number: weights, order, shifts.
+        labels: (N,), 0 to shape.classes - 1, or -1 for images without one, which are not trained on; with no classes
+            nothing is trained and the drawn weights are kept.
+        seed, stream, repeat: key of every random number: weights, order, shifts. Trainings of one stream that differ
+            in `repeat` alone are independent of each other.
     """
-    network = Classifier(shape, generator(seed, f"{stream}/weights")).to(device)
+    network = Classifier(shape, generator(seed, f"{stream}/weights", index=repeat)).to(device)
     if shape.classes:
-        _fit(network, images, labels, recipe=recipe, seed=seed, stream=stream)
+        known = labels >= 0
+        shown = (images, labels) if known.all() else (images[known], labels[known])
+        _fit(network, *shown, recipe=recipe, seed=seed, stream=stream, repeat=repeat)
     some = torch.randperm(len(images), generator=generator(seed, f"{stream}/scale"))[:_CALIBRATED_ON]
     network.calibrate(images[some.sort().values.numpy()])
     return network.eval()
 
 
-def _fit(network: Classifier, images: Images, labels: Labels, *, recipe: Recipe, seed: int, stream: str) -> None:
+def _fit(
+    network: Classifier, images: Images, labels: Labels, *, recipe: Recipe, seed: int, stream: str, repeat: int
+) -> None:
     device = network.scale.device
     optimizer = torch.optim.AdamW(network.parameters(), lr=recipe.lr, weight_decay=recipe.weight_decay)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
@@ -70,9 +84,9 @@ def _fit(network: Classifier, images: Images, labels: Labels, *, recipe: Recipe,
     for step in range(recipe.steps):
         epoch, batch = divmod(step, batches_an_epoch)
         if batch == 0:
-            order = torch.randperm(len(images), generator=generator(seed, f"{stream}/order", epoch)).numpy()
+            order = torch.randperm(len(images), generator=generator(seed, f"{stream}/order", epoch, repeat)).numpy()
         chosen = order[batch * batch_size : (batch + 1) * batch_size]
-        shown = _shifted(images[chosen], reach, generator(seed, f"{stream}/shift", step))
+        shown = _shifted(images[chosen], reach, generator(seed, f"{stream}/shift", step, repeat))
         logits = network(torch.from_numpy(shown).to(device))
         loss = nn.functional.cross_entropy(logits, torch.from_numpy(labels[chosen]).to(device))
         optimizer.zero_grad()
