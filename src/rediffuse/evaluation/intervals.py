@@ -36,7 +36,11 @@ class Estimate:
     @classmethod
     def of_share(cls, hits: NDArray[np.bool_]) -> "Estimate":
         """A share of independent yes-or-no answers (n,), by the score interval of Wilson (1927)."""
-        n, share = len(hits), float(hits.mean())
+        return cls.of_proportion(float(hits.mean()), len(hits))
+
+    @classmethod
+    def of_proportion(cls, share: float, n: float) -> "Estimate":
+        """A share that is as uncertain as that of `n` independent answers, by the score interval of Wilson (1927)."""
         z = float(norm.ppf(0.5 + CONFIDENCE / 2))
         centre = (share + z**2 / (2 * n)) / (1 + z**2 / n)
         reach = z / (1 + z**2 / n) * float(np.sqrt(share * (1 - share) / n + z**2 / (4 * n**2)))
