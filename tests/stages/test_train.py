@@ -9,6 +9,9 @@ import torch
 
 import stages.train
 from rediffuse import files, runtime, state_folder
+from rediffuse.data.canaries import canaries
+from rediffuse.data.card import Card
+from rediffuse.data.dataset import load_split
 from rediffuse.errors import UserError
 from rediffuse.model import load_model
 from rediffuse.params import Params
@@ -221,3 +224,28 @@ def test_the_number_of_processes_makes_it_another_training_only_where_their_sums
     sharded = params.model_copy(update={"train": params.train.model_copy(update={"shard": True})})
     shard = [name_of(sharded, processes=count) for count in (1, 2, 4)]
     assert len({*exact, *fast, *shard}) == 1 + 2 + 3
+
+
+def test_canaries_are_planted_among_the_training_images_and_nowhere_else(
+    workspace: Workspace, params: Params, monkeypatch: pytest.MonkeyPatch
+):
+    class TrainedError(Exception):
+        pass
+
+    seen = []
+
+    def watched(model, examples, validation, **others):
+        seen.extend((examples, validation))
+        raise TrainedError
+
+    monkeypatch.setattr("stages.train.fit", watched)
+    for count in (0, 3):
+        with pytest.raises(TrainedError):
+            train(small(params, train={"canaries": count, "canary_repeats": 20}), workspace)
+    split, card = load_split(workspace, "train"), Card.read(workspace.card)
+    plain, _, salted, validation = seen
+    assert (plain.images.tobytes(), plain.ids, plain.stored.more) == (split.images.tobytes(), split.ids, None)
+    invented = canaries("planted", 3, seed=params.seed, shape=card.shape, classes=len(card.classes))
+    assert np.array_equal(salted.images[: len(split)], split.images)
+    assert np.array_equal(salted.images[len(split) :], np.tile(invented.images, (20, 1, 1, 1)))
+    assert validation.images.tobytes() == load_split(workspace, "val").images.tobytes()

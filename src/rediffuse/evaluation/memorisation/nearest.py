@@ -50,7 +50,11 @@ def nearest(queries: Points, points: Points, count: int, block: int = 4096) -> N
     # Near the origin and near 1 the product is as exact as float32 can be.
     centre = points.mean(axis=0, dtype=np.float64)
     unit = max((float(np.abs(some - centre).max()) for some in (queries, points) if some.size), default=0.0) or 1.0
-    parts = [_nearest(queries[rows], points, count, block, centre, unit) for rows in _blocks(len(queries), _QUERIES)]
+    scaled = np.concatenate([_scaled(points[columns], centre, unit) for columns in _blocks(len(points), block)])
+    parts = [
+        _nearest(queries[rows], _scaled(queries[rows], centre, unit), points, scaled, count, block, unit)
+        for rows in _blocks(len(queries), _QUERIES)
+    ]
     empty = np.empty((0, count))
     return Neighbours(
         np.concatenate([empty.astype(np.int64), *(part.indices for part in parts)]),
@@ -58,42 +62,58 @@ def nearest(queries: Points, points: Points, count: int, block: int = 4096) -> N
     )
 
 
-def _nearest(queries: Points, points: Points, count: int, block: int, centre: Matrix, unit: float) -> Neighbours:
-    asked = len(queries)
-    best = np.full((asked, count), np.inf)
-    indices = np.full((asked, count), len(points), np.int64)
-    left = ((queries - centre) / unit).astype(np.float32)
-    own = np.square(left, dtype=np.float64).sum(axis=1)
+def _scaled(points: Points, centre: Matrix, unit: float) -> NDArray[np.float32]:
+    """Points (N, d) in the units of the product, and their squared lengths behind them, (N, d + 1)."""
+    moved = ((points - centre) / unit).astype(np.float32)
+    squares = np.square(moved, dtype=np.float64).sum(axis=1)
+    return np.concatenate([moved, squares[:, None].astype(np.float32)], axis=1)
+
+
+def _nearest(
+    queries: Points,
+    left: NDArray[np.float32],
+    points: Points,
+    right: NDArray[np.float32],
+    count: int,
+    block: int,
+    unit: float,
+) -> Neighbours:
+    """Of one block of queries; `left` and `right` are queries and points, scaled."""
+    asked = np.arange(len(queries))
+    best = np.full((len(queries), count), np.inf)
+    indices = np.full((len(queries), count), len(points), np.int64)
+    own = left[:, -1].astype(np.float64)
     # The product gives |p|² − 2q·p at once.
-    left = np.concatenate([-2 * left, np.ones((asked, 1), np.float32)], axis=1)
+    left = np.concatenate([-2 * left[:, :-1], np.ones_like(left[:, :1])], axis=1)
     for columns in _blocks(len(points), block):
-        some = ((points[columns] - centre) / unit).astype(np.float32)
-        squares = np.square(some, dtype=np.float64).sum(axis=1)
-        product = left @ np.concatenate([some, squares[:, None].astype(np.float32)], axis=1).T
+        product = left @ right[columns].T
         # Of d + 1 products and as many sums, of rounding what is multiplied, and of what unit and centre cost.
-        error = 2 * (len(centre) + 18) * 2.0**-24 * (own + squares.max())
-        if count == 1:
-            here = product.min(axis=1)
-        elif count <= len(some):
-            here = np.partition(product, count - 1, axis=1)[:, count - 1]
-        else:
-            here = product.max(axis=1)
-        limit = np.minimum(here, best[:, -1] / unit**2 - own) + 2 * error
+        error = 2 * (left.shape[1] + 18) * 2.0**-24 * (own + float(right[columns, -1].max()))
+        limit = np.minimum(_smallest(product, count), best[:, -1] / unit**2 - own) + 2 * error
         # No later point displaces an equally near one.
         limit[best[:, -1] == 0] = -np.inf
         # Rounded up, because the product is compared in float32.
-        rows, places = np.nonzero(product <= np.nextafter(limit.astype(np.float32), np.float32(np.inf))[:, None])
-        places += columns.start
+        limits = np.nextafter(limit.astype(np.float32), np.float32(np.inf))
+        some = np.flatnonzero(product.min(axis=1) <= limits)
+        rows, places = np.nonzero(product[some] <= limits[some, None])
+        rows, places = some[rows], places + columns.start
         found = _squared_differences(queries, rows, points, places)
         # The best so far and the candidates, sorted by query, distance and index; the first `count` of each stay.
-        rows = np.concatenate([np.repeat(np.arange(asked), count), rows])
+        rows = np.concatenate([np.repeat(asked, count), rows])
         places = np.concatenate([indices.ravel(), places])
         found = np.concatenate([best.ravel(), found])
         order = np.lexsort((places, found, rows))
-        first = np.searchsorted(rows[order], np.arange(asked))
-        kept = order[first[:, None] + np.arange(count)]
+        kept = order[np.searchsorted(rows[order], asked)[:, None] + np.arange(count)]
         best, indices = found[kept], places[kept]
     return Neighbours(indices, np.sqrt(best))
+
+
+def _smallest(product: NDArray[np.float32], count: int) -> NDArray[np.float32]:
+    """Of each row a number that `count` of its entries don't exceed, the least one where there are as many."""
+    if count == 1 or count > product.shape[1]:
+        bound: NDArray[np.float32] = product.min(axis=1) if count == 1 else np.full(len(product), np.inf, np.float32)
+        return bound
+    return np.partition(product, count - 1, axis=1)[:, count - 1]
 
 
 def _squared_differences(queries: Points, rows: NDArray[np.int64], points: Points, places: NDArray[np.int64]) -> Matrix:
