@@ -13,6 +13,9 @@ from rediffuse.data.canaries import canaries
 from rediffuse.data.card import Card
 from rediffuse.data.dataset import load_split
 from rediffuse.errors import UserError
+from rediffuse.evaluation.memorisation.exposure import canary_scores
+from rediffuse.evaluation.memorisation.losses import Attacked
+from rediffuse.evaluation.memorisation.settings import MemorisationSettings
 from rediffuse.model import load_model
 from rediffuse.params import Params
 from rediffuse.sampling import Sampling, class_mix
@@ -249,3 +252,30 @@ def test_canaries_are_planted_among_the_training_images_and_nowhere_else(
     assert np.array_equal(salted.images[: len(split)], split.images)
     assert np.array_equal(salted.images[len(split) :], np.tile(invented.images, (20, 1, 1, 1)))
     assert validation.images.tobytes() == load_split(workspace, "val").images.tobytes()
+
+
+@pytest.mark.slow
+def test_a_training_learns_planted_canaries_by_heart_and_the_audit_sees_it(
+    tmp_path: Path, workspace: Workspace, params: Params
+):
+    unet = params.model.unet.model_copy(update={"width": 16, "multipliers": (1, 2), "blocks": 1, "attention_sizes": ()})
+    asked = small(
+        params.model_copy(update={"model": params.model.model_copy(update={"unet": unet})}),
+        train={"steps": 150, "batch_size": 64, "microbatch": 64, "ema_start": 60, "ema_decay": 0.95, "snapshots": 0}
+        | {"canaries": 10, "canary_repeats": 30, "validate_every": 150},
+    )
+    settings = MemorisationSettings(seed=0, membership_images=0, membership_levels=4, canaries=10, canary_repeats=30)
+    found = {}
+    for name, count in (("planted", 10), ("without", 0)):
+        made = Workspace.at(shutil.copytree(workspace.root, tmp_path / name))
+        section = asked.train.model_copy(update={"canaries": count})
+        runtime = asked.runtime.model_copy(update={"preview_every": 0})
+        train(asked.model_copy(update={"train": section, "runtime": runtime}), made)
+        attacked = Attacked.of(load_model(made.denoiser, CPU), CPU)
+        generated = load_split(made, "train").images
+        found[name] = canary_scores(attacked, generated, settings, shape=(1, 8, 8), classes=10)["canaries"]
+    planted, without = found["planted"], found["without"]
+    assert planted["exposure"] > 7
+    assert planted["exposure_low"] > 4
+    assert without["exposure_low"] < without["exposure_by_chance"] < without["exposure_high"] < 4
+    assert planted["extracted"] == without["extracted"] == 0

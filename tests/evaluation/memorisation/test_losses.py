@@ -11,7 +11,7 @@ from torch import Tensor
 from rediffuse.data.canaries import canaries
 from rediffuse.data.dataset import Examples
 from rediffuse.diffusion import noise_to_signal
-from rediffuse.evaluation.memorisation.exposure import exposure_by_chance, exposures, extracted
+from rediffuse.evaluation.memorisation.exposure import exposure_by_chance, exposures, extracted, mean_exposure
 from rediffuse.evaluation.memorisation.losses import BATCH, Attacked, denoising_losses, familiarity
 from rediffuse.evaluation.memorisation.membership import membership_scores
 from rediffuse.evaluation.memorisation.settings import MemorisationSettings
@@ -106,6 +106,19 @@ def test_exposure_is_the_rank_among_the_held_out_in_bits() -> None:
     ranks = np.arange(1, 513)
     assert exposure_by_chance(511) == pytest.approx(np.mean(9 - np.log2(ranks)), abs=1e-9)
     assert exposure_by_chance(10**6) == pytest.approx(1 / math.log(2), abs=1e-4)
+
+
+@pytest.mark.parametrize("count", [1, 5, 20])
+def test_intervals_of_exposure_cover_its_chance_value(count: int) -> None:
+    draw, covered = np.random.default_rng(count), 0
+    for _ in range(50):
+        scores = draw.standard_normal(count + 511)
+        found = mean_exposure(exposures(scores[:count], scores[count:]))
+        covered += found.low <= exposure_by_chance(511) <= found.high
+    assert covered >= 45
+    learned = mean_exposure(np.full(count, 9.0))
+    assert learned.value == learned.high == 9.0
+    assert 2 < learned.low < 9
 
 
 def test_a_canary_is_extracted_where_an_image_shows_it_and_not_where_one_leans_towards_it() -> None:

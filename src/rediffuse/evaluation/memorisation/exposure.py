@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import gammaln
+from scipy.stats import chi2
 
 from rediffuse.data.canaries import canaries
 from rediffuse.evaluation.extractors.classifier import Images
-from rediffuse.evaluation.intervals import Estimate
+from rediffuse.evaluation.intervals import CONFIDENCE, Estimate
 from rediffuse.evaluation.memorisation.losses import Attacked, denoising_losses, familiarity
 from rediffuse.evaluation.memorisation.nearest import nearest
 from rediffuse.evaluation.memorisation.settings import MemorisationSettings
@@ -55,7 +56,7 @@ def canary_scores(
         "canaries": {
             "count": settings.canaries,
             "repeats": settings.canary_repeats,
-            **_mean(exposure).named("exposure"),
+            **mean_exposure(exposure).named("exposure"),
             "exposure_by_chance": exposure_by_chance(HELD_OUT),
             "extracted": int(extracted(generated, planted.images, held_out.images).sum()),
         }
@@ -94,8 +95,13 @@ def extracted(generated: Images, planted: Images, held_out: Images) -> NDArray[n
     return shown
 
 
-def _mean(exposure: NDArray[np.float64]) -> Estimate:
-    if len(exposure) > 1:
-        return Estimate.of_mean(exposure)
-    # One canary says nothing of how others would have fared.
-    return Estimate(float(exposure[0]), 0.0, float(np.log2(HELD_OUT + 1)))
+def mean_exposure(exposure: NDArray[np.float64]) -> Estimate:
+    """The mean of exposures (N,) with an interval that holds for exponential ones, as those by chance nearly are.
+
+    Those of canaries that were learned scatter less, so that it is too wide for them and never too narrow; and one
+    canary, or many that are all the most familiar, have one as well. No mean exceeds log2(R + 1).
+    """
+    mean, n, most = float(exposure.mean()), len(exposure), float(np.log2(HELD_OUT + 1))
+    ends = (2 * n * mean / float(chi2.ppf(0.5 + side * CONFIDENCE / 2, 2 * n)) for side in (1, -1))
+    low, high = (min(end, most) for end in ends)
+    return Estimate(mean, low, high)
