@@ -132,3 +132,10 @@ def test_a_canary_is_extracted_where_an_image_shows_it_and_not_where_one_leans_t
     found = extracted(np.concatenate([grey, lean, shown[None]]), planted, held_out)
     assert found.tolist() == [False, False, False, False, True, False]
     assert not extracted(np.concatenate([grey, held_out]), planted, held_out).any()
+
+
+def test_an_image_that_is_far_from_all_canaries_extracts_not_even_the_nearest() -> None:
+    pool = canaries("planted", 12, seed=0, shape=(1, 8, 8), classes=0).images
+    checks = (255 * (np.indices((8, 8)).sum(axis=0) % 2)).astype(np.uint8)[None, None]
+    order = np.argsort(((pool.astype(float) - checks) ** 2).sum(axis=(1, 2, 3)))
+    assert not extracted(checks, pool[order[:1]], pool[order[1:]]).any()
