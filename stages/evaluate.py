@@ -12,6 +12,9 @@ from rediffuse.data.dataset import load_split
 from rediffuse.evaluation.extractors import ExtractorSettings
 from rediffuse.evaluation.fidelity.settings import FidelitySettings, least_images
 from rediffuse.evaluation.likelihood import LikelihoodSettings, describe_likelihood, likelihood_metrics
+from rediffuse.evaluation.memorisation.audit import memorisation_metrics
+from rediffuse.evaluation.memorisation.losses import Attacked
+from rediffuse.evaluation.memorisation.settings import MemorisationSettings
 from rediffuse.evaluation.reference import JUDGE, read_reference
 from rediffuse.evaluation.report.assembly import assemble, beside_nearest
 from rediffuse.evaluation.report.page import render
@@ -30,9 +33,10 @@ from rediffuse.workspace import Workspace
 
 @memory.advised("use fewer evaluate.manifold_points, evaluate.likelihood.images or a smaller evaluate.kid_subset_size")
 def evaluate(params: Params, workspace: Workspace) -> dict[str, Any]:
-    """Score distribution, use to a classifier, likelihood, and loss by noise level.
+    """Score distribution, use to a classifier, memorisation, likelihood, and loss by noise level.
 
-    Writes metrics/evaluate.json, plots/confusion.csv, plots/loss_by_noise_level.csv and reports/report.html.
+    Writes metrics/evaluate.json, plots/confusion.csv, plots/loss_by_noise_level.csv, plots/nearest.csv and
+    reports/report.html.
     """
     device = runtime.start(params.runtime)
     card = Card.read(workspace.card)
@@ -65,6 +69,24 @@ def evaluate(params: Params, workspace: Workspace) -> dict[str, Any]:
         usefulness=usefulness,
     )
     model = load_model(workspace.denoiser, device)
+    real = reference.features[reference.main.name]
+    audit = memorisation_metrics(
+        samples,
+        train,
+        test,
+        generated_features=generated[reference.main.name],
+        train_features=real.train,
+        test_features=real.test,
+        classes=len(card.classes),
+        attacked=Attacked.of(model, device),
+        settings=MemorisationSettings(
+            seed=params.seed,
+            canaries=params.train.canaries,
+            canary_repeats=params.train.canary_repeats,
+            **params.evaluate.memorisation.model_dump(),
+        ),
+        extractor={"extractor": reference.main.name, "digest": reference.main.digest},
+    )
     noise_levels = pd.DataFrame(
         loss_by_noise_level(
             model.denoiser,
@@ -82,13 +104,19 @@ def evaluate(params: Params, workspace: Workspace) -> dict[str, Any]:
     metrics: dict[str, Any] = rounded(
         {
             **scores.metrics,
+            "memorisation": audit.metrics,
             "likelihood": likelihood_metrics(model, test, likelihood, device),
-            "protocol": {**scores.metrics["protocol"], "likelihood": describe_likelihood(likelihood, card.shape)},
+            "protocol": {
+                **scores.metrics["protocol"],
+                "memorisation": audit.protocol,
+                "likelihood": describe_likelihood(likelihood, card.shape),
+            },
         }
     )
     confusion = scores.agreement.confusion if scores.agreement else np.zeros((0, 0), np.int64)
     write_table(workspace.plot("loss_by_noise_level"), noise_levels)
     write_table(workspace.plot("confusion"), confusion_table(confusion, card.classes))
+    write_table(workspace.plot("nearest"), audit.suspects.table(train.ids))
     report = assemble(
         metrics=metrics,
         card=card,

@@ -9,6 +9,7 @@ import pandas as pd
 import torch
 
 from rediffuse import files, memory, runtime, state_folder
+from rediffuse.data.canaries import canaries, planted
 from rediffuse.data.card import Card
 from rediffuse.data.dataset import load_split
 from rediffuse.diffusion import NetworkDenoiser
@@ -60,6 +61,9 @@ def train(params: Params, workspace: Workspace, run: Run | None = None) -> dict[
     device = runtime.start(params.runtime)
     card = Card.read(workspace.card)
     examples, validation = load_split(workspace, "train"), load_split(workspace, "val")
+    if count := params.train.canaries:
+        invented = canaries("planted", count, seed=params.seed, shape=card.shape, classes=len(card.classes))
+        examples = planted(examples, invented, params.train.canary_repeats)
     description = describe(params.model, params.diffusion, shape=card.shape, classes=card.classes, sigma_data=card.std)
     with seeded_global(params.seed, "train/weights"):
         model = build_model(description, device)

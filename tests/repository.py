@@ -28,6 +28,8 @@ TINY = {
     "  real_counts: [100, 500, all] ": "  real_counts: [100] ",
     "  tolerance: 3.0e-4 ": "  tolerance: 1.0e-1 ",
     "  images: 500 ": "  images: 20 ",
+    "    membership_images: 500 ": "    membership_images: 20 ",
+    "    membership_levels: 8 ": "    membership_levels: 2 ",
     "  checkpoint_every: 400 ": "  checkpoint_every: 10 ",
     "  preview_every: 800 ": "  preview_every: 20 ",
     "  threads: 2 ": "  threads: 1 ",

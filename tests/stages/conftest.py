@@ -32,6 +32,7 @@ def params() -> Params:
         evaluate__noise_levels=3,
         evaluate__kid_subsets=5,
         evaluate__likelihood={"method": "ode", "solver": "heun", "steps": 2, "tolerance": 0.1, "images": 20},
+        evaluate__memorisation={"membership_images": 20, "membership_levels": 2},
         runtime__device="cpu",
         runtime__threads=1,
     )

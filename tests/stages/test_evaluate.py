@@ -61,7 +61,7 @@ def outs(workspace: Workspace) -> dict[str, bytes]:
 
 def test_the_metrics_have_the_keys_that_other_tools_read(evaluated: Workspace) -> None:
     metrics = json.loads(evaluated.metrics("evaluate").read_text())
-    blocks = {"fidelity", "by_extractor", "controls", "utility", "likelihood", "n_samples", "protocol"}
+    blocks = {"fidelity", "by_extractor", "controls", "utility", "memorisation", "likelihood", "n_samples", "protocol"}
     assert set(metrics) == blocks
     names = {"fd", "kid", "mmd", "precision", "recall", "f1", "density", "coverage"}
     intervals = {f"{name}{floor}{end}" for name in names for floor in ("", "_floor") for end in ("", "_low", "_high")}
@@ -93,6 +93,31 @@ def test_noisy_training_images_score_as_a_good_generator_would(evaluated: Worksp
     reference_metrics = json.loads(evaluated.metrics("reference").read_text())
     assert utility["real_accuracy"] == reference_metrics["real_accuracy"]["all"]["accuracy"]
     assert utility["augmentation"]["100"]["real_accuracy"] == reference_metrics["real_accuracy"]["100"]["accuracy"]
+
+
+def test_the_audit_sees_that_the_samples_are_training_images(evaluated: Workspace) -> None:
+    metrics = json.loads(evaluated.metrics("evaluate").read_text())
+    found, protocol = metrics["memorisation"], metrics["protocol"]["memorisation"]
+    assert found["ct_high"] < -3
+    assert found["authenticity_high"] < found["authenticity_floor"]
+    assert found["pixel_copies"] == 0
+    # Of a network that was never trained.
+    assert found["membership_auc_low"] < 0.5 < found["membership_auc_high"]
+    assert "canaries" not in found
+    assert protocol["digest"] == metrics["protocol"]["fidelity"]["digest"]
+    assert (protocol["images"], protocol["cells"]) == (400, "10 of 10 classes")
+    assert protocol["membership"] == "20 train and 20 test images at 2 noise levels"
+    nearest = pd.read_csv(evaluated.plot("nearest"))
+    assert list(nearest) == ["generated", "train", "distance", "ratio"]
+    assert len(nearest) == 100
+    assert nearest["ratio"].is_monotonic_increasing
+    train = load_split(evaluated, "train")
+    images, real = np.load(evaluated.sampled_images).astype(float), dict(zip(train.ids, train.images, strict=True))
+    errors = [
+        np.abs(images[row] - real[name]).mean()
+        for row, name in zip(nearest["generated"], nearest["train"], strict=True)
+    ]
+    assert np.median(errors) < 8
 
 
 def test_the_plots_are_tables_that_dvc_can_draw(evaluated: Workspace) -> None:

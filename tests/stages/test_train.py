@@ -9,7 +9,13 @@ import torch
 
 import stages.train
 from rediffuse import files, runtime, state_folder
+from rediffuse.data.canaries import canaries
+from rediffuse.data.card import Card
+from rediffuse.data.dataset import load_split
 from rediffuse.errors import UserError
+from rediffuse.evaluation.memorisation.exposure import canary_scores
+from rediffuse.evaluation.memorisation.losses import Attacked
+from rediffuse.evaluation.memorisation.settings import MemorisationSettings
 from rediffuse.model import load_model
 from rediffuse.params import Params
 from rediffuse.sampling import Sampling, class_mix
@@ -221,3 +227,55 @@ def test_the_number_of_processes_makes_it_another_training_only_where_their_sums
     sharded = params.model_copy(update={"train": params.train.model_copy(update={"shard": True})})
     shard = [name_of(sharded, processes=count) for count in (1, 2, 4)]
     assert len({*exact, *fast, *shard}) == 1 + 2 + 3
+
+
+def test_canaries_are_planted_among_the_training_images_and_nowhere_else(
+    workspace: Workspace, params: Params, monkeypatch: pytest.MonkeyPatch
+):
+    class TrainedError(Exception):
+        pass
+
+    seen = []
+
+    def watched(model, examples, validation, **others):
+        seen.extend((examples, validation))
+        raise TrainedError
+
+    monkeypatch.setattr("stages.train.fit", watched)
+    for count in (0, 3):
+        with pytest.raises(TrainedError):
+            train(small(params, train={"canaries": count, "canary_repeats": 20}), workspace)
+    split, card = load_split(workspace, "train"), Card.read(workspace.card)
+    plain, _, salted, validation = seen
+    assert (plain.images.tobytes(), plain.ids, plain.stored.more) == (split.images.tobytes(), split.ids, None)
+    invented = canaries("planted", 3, seed=params.seed, shape=card.shape, classes=len(card.classes))
+    assert np.array_equal(salted.images[: len(split)], split.images)
+    assert np.array_equal(salted.images[len(split) :], np.tile(invented.images, (20, 1, 1, 1)))
+    assert validation.images.tobytes() == load_split(workspace, "val").images.tobytes()
+
+
+@pytest.mark.slow
+def test_a_training_learns_planted_canaries_by_heart_and_the_audit_sees_it(
+    tmp_path: Path, workspace: Workspace, params: Params
+):
+    unet = params.model.unet.model_copy(update={"width": 16, "multipliers": (1, 2), "blocks": 1, "attention_sizes": ()})
+    asked = small(
+        params.model_copy(update={"model": params.model.model_copy(update={"unet": unet})}),
+        train={"steps": 150, "batch_size": 64, "microbatch": 64, "ema_start": 60, "ema_decay": 0.95, "snapshots": 0}
+        | {"canaries": 10, "canary_repeats": 30, "validate_every": 150},
+    )
+    settings = MemorisationSettings(seed=0, membership_images=0, membership_levels=4, canaries=10, canary_repeats=30)
+    found = {}
+    for name, count in (("planted", 10), ("without", 0)):
+        made = Workspace.at(shutil.copytree(workspace.root, tmp_path / name))
+        section = asked.train.model_copy(update={"canaries": count})
+        runtime = asked.runtime.model_copy(update={"preview_every": 0})
+        train(asked.model_copy(update={"train": section, "runtime": runtime}), made)
+        attacked = Attacked.of(load_model(made.denoiser, CPU), CPU)
+        generated = load_split(made, "train").images
+        found[name] = canary_scores(attacked, generated, settings, shape=(1, 8, 8), classes=10)["canaries"]
+    planted, without = found["planted"], found["without"]
+    assert planted["exposure"] > 7
+    assert planted["exposure_low"] > 4
+    assert without["exposure_low"] < without["exposure_by_chance"] < without["exposure_high"] < 4
+    assert planted["extracted"] == without["extracted"] == 0

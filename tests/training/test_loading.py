@@ -12,7 +12,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from rediffuse.data.arrays import StoredExamples
+from rediffuse.data.arrays import ArrayWriter, StoredExamples
+from rediffuse.data.canaries import canaries, planted
+from rediffuse.data.dataset import Examples
 from rediffuse.errors import TryAgainError, UserError
 from rediffuse.training.batches import Order
 from rediffuse.training.loading import Microbatch, Reader, reading_ahead
@@ -57,6 +59,22 @@ def test_a_loader_killed_in_the_middle_of_a_batch_is_missed_at_once(place: int):
                 next(read)
         assert time.monotonic() - killed_at < 20
     assert multiprocessing.active_children() == []
+
+
+def test_loaders_find_planted_canaries_as_well(tmp_path: Path):
+    images = np.random.default_rng(0).integers(0, 256, (COUNT - 100, 1, 8, 8), dtype=np.uint8)
+    with ArrayWriter(tmp_path / "examples.npy", (1, 8, 8)) as writer:
+        writer.extend(images)
+    split = Examples(
+        images,
+        np.zeros(len(images), np.int64),
+        tuple(map(str, range(len(images)))),
+        StoredExamples(tmp_path / "examples.npy", np.arange(len(images))),
+    )
+    salted = planted(split, canaries("planted", 10, seed=0, shape=(1, 8, 8), classes=0), 10)
+    with bounded(60), stream(salted.stored) as read:
+        for step in range(4):
+            np.testing.assert_array_equal(next(read).images, salted.images[ORDER.rows(step, 0)])
 
 
 def test_what_a_loader_could_not_read_is_raised_where_it_is_waited_for(tmp_path: Path):

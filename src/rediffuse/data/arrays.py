@@ -102,21 +102,29 @@ class StoredExamples:
     Args:
         path: the file.
         chosen: positions in it.
+        more: examples that stand in no file, behind those; pickled with the path.
     """
 
     path: Path
     chosen: np.ndarray
+    more: np.ndarray | None = None
 
     def __len__(self) -> int:
-        return len(self.chosen)
+        return len(self.chosen) + (0 if self.more is None else len(self.more))
 
     def __getitem__(self, rows: np.ndarray) -> np.ndarray:
         """A copy of these rows of the chosen ones, uint8, N×C×H×W."""
-        read: np.ndarray = self._file[self.chosen[rows]]
-        return read
+        if self.more is None:
+            read: np.ndarray = self._file[self.chosen[rows]]
+            return read
+        behind = rows >= len(self.chosen)
+        both = np.empty((len(rows), *self.more.shape[1:]), np.uint8)
+        both[~behind] = self._file[self.chosen[rows[~behind]]]
+        both[behind] = self.more[rows[behind] - len(self.chosen)]
+        return both
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"path": self.path, "chosen": self.chosen}
+        return {"path": self.path, "chosen": self.chosen, "more": self.more}
 
     @cached_property
     def _file(self) -> np.ndarray:

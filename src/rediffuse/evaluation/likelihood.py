@@ -14,6 +14,7 @@ from torch import Tensor
 
 from rediffuse.data.dataset import Examples
 from rediffuse.diffusion import Denoiser, NetworkDenoiser, Process
+from rediffuse.evaluation.subsets import hashed_order
 from rediffuse.likelihood import (
     AdaptiveSolver,
     HeunSolver,
@@ -27,7 +28,6 @@ from rediffuse.likelihood import (
 from rediffuse.model import Model
 from rediffuse.networks import Condition
 from rediffuse.randomness import generator
-from rediffuse.seeds import hashed_seed
 
 BATCH = 64
 EXACT_TRACE_DIMENSIONS = 16
@@ -71,7 +71,7 @@ def likelihood_metrics(
     own = model.denoiser
     # Half precision would be an error that no tolerance bounds.
     denoiser = NetworkDenoiser(own.network, own.process, own.prediction, own.sigma_data)
-    rows = _order(test.ids, settings)
+    rows = hashed_order(test.ids, settings.seed, "likelihood")[: settings.images]
     bits: list[Tensor] = []
     for start in range(0, len(rows), BATCH):
         wanted = range(start, min(start + BATCH, len(rows)))
@@ -103,12 +103,6 @@ def describe_likelihood(settings: LikelihoodSettings, shape: tuple[int, int, int
         f"probability-flow ODE, solver {settings.solver} ({accuracy}), {trace}, "
         "uniform dequantisation over bins of 1/127.5"
     )
-
-
-def _order(ids: Sequence[str], settings: LikelihoodSettings) -> list[int]:
-    """The rows to score. Splits may be sorted by class; hashed, any first part of them is a fair one."""
-    order = sorted(range(len(ids)), key=lambda row: (hashed_seed(settings.seed, f"likelihood/{ids[row]}"), ids[row]))
-    return order[: settings.images]
 
 
 def _ode(

@@ -190,8 +190,8 @@ def test_nearest_neighbours_come_nearest_first_whatever_the_block(block: int) ->
     draw = np.random.default_rng(0)
     points, queries = draw.standard_normal((50, 4)).astype(np.float32), draw.standard_normal((6, 4)).astype(np.float32)
     distances = np.linalg.norm(points[None].astype(float) - queries[:, None], axis=2)
-    assert np.array_equal(nearest(queries, points, 3, block), np.argsort(distances, axis=1)[:, :3])
-    assert nearest(points[7:8], points, 1, block).item() == 7
+    assert np.array_equal(nearest(queries, points, 3, block).indices, np.argsort(distances, axis=1)[:, :3])
+    assert nearest(points[7:8], points, 1, block).indices.item() == 7
 
 
 def test_a_copy_of_a_training_image_stands_right_above_its_original(digits, classifier) -> None:

@@ -83,5 +83,5 @@ def beside_nearest(images: Images, features: Features, real_images: Images, real
     """The first generated images, and below each the real training images nearest to it, as PNG."""
     shown = images[:COPIES_SHOWN]
     count = min(NEIGHBOURS_SHOWN, len(real_images))
-    found = nearest(features[: len(shown)], real_features, count)
+    found = nearest(features[: len(shown)], real_features, count).indices
     return montage([shown, *(real_images[column] for column in found.T)])
