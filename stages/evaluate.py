@@ -8,6 +8,7 @@ import pandas as pd
 from rediffuse import files, memory, runtime
 from rediffuse.data.card import Card
 from rediffuse.data.dataset import load_split
+from rediffuse.evaluation.baseline import PixelStatistics
 from rediffuse.evaluation.extractors.features import extract
 from rediffuse.evaluation.fidelity.protocol import FidelitySettings, least_images
 from rediffuse.evaluation.likelihood import LikelihoodSettings, describe_likelihood, likelihood_metrics
@@ -54,9 +55,14 @@ def evaluate(params: Params, workspace: Workspace) -> dict[str, Any]:
         device=device,
     )
     model = load_model(workspace.denoiser, device)
+    pixels = PixelStatistics.of(train.images)
     noise_levels = pd.DataFrame(
         loss_by_noise_level(
-            model.denoiser,
+            {
+                "_raw": load_model(workspace.raw, device).denoiser,
+                "": model.denoiser,
+                "_baseline": pixels.denoiser(model.process, device),
+            },
             model.loss,
             model.noise_levels,
             val.images,
@@ -71,7 +77,7 @@ def evaluate(params: Params, workspace: Workspace) -> dict[str, Any]:
     metrics: dict[str, Any] = rounded(
         {
             **scores.metrics,
-            "likelihood": likelihood_metrics(model, test, likelihood, device),
+            "likelihood": likelihood_metrics(model, test, pixels, likelihood, device),
             "protocol": {**scores.metrics["protocol"], "likelihood": describe_likelihood(likelihood, card.shape)},
         }
     )
