@@ -59,7 +59,9 @@ def sample(params: Params, workspace: Workspace) -> dict[str, Any]:
         files.write_bytes(path, content.getvalue())
     files.write_bytes(workspace.grid, class_grid(images, labels, model.classes))
     files.write_bytes(workspace.film, film)
-    raw = Sampling.of(model, params.sample, device, denoiser=load_model(workspace.raw, device).denoiser, reference=reference)
+    raw = Sampling.of(
+        model, params.sample, device, denoiser=load_model(workspace.raw, device).denoiser, reference=reference
+    )
     shown = np.concatenate(grid_rows(labels, model.classes, RAW_COLUMNS))
     raw_images = raw.chosen(labels[shown], shown.tolist())
     files.write_bytes(workspace.raw_grid, class_grid(raw_images, labels[shown], model.classes, RAW_COLUMNS))
