@@ -30,6 +30,11 @@ def params() -> Params:
         evaluate__noise_levels=3,
         evaluate__kid_subsets=5,
         evaluate__likelihood={"method": "ode", "solver": "heun", "steps": 2, "tolerance": 0.1, "images": 20},
+        sweep__count=30,
+        sweep__guidance=(1.0, 2.0),
+        sweep__steps__ddim=(2, 4),
+        sweep__steps__dpmpp_2m=(),
+        sweep__steps__heun=(3,),
         runtime__device="cpu",
         runtime__threads=1,
     )
