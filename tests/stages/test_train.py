@@ -79,13 +79,12 @@ def test_the_model_of_power_averages_is_the_reconstruction_of_the_length_asked_f
 
 
 def test_the_raw_weights_are_those_that_the_average_is_made_of(constant: Workspace, power: Workspace, params: Params):
-    """β of the only averaged steps is known, so the last raw weights follow from the last two averages."""
     for made in (constant, power):
         raw, averaged = load_model(made.raw, CPU), load_model(made.denoiser, CPU)
         assert raw.description == averaged.description
         pairs = zip(raw.denoiser.state_dict().values(), averaged.denoiser.state_dict().values(), strict=True)
         assert any(not torch.equal(a, b) for a, b in pairs)
-    # An average is a copy of the raw weights until it starts.
+    # With a decay of 0 the average is a copy of them.
     early = Workspace.at(constant.root.parent / "early")
     shutil.copytree(constant.root / "data", early.root / "data")
     train(small(params, train={"ema_start": 7, "steps": 8, "ema_decay": 0.0, "snapshots": 4}), early)

@@ -12,8 +12,8 @@ from rediffuse.networks import Condition
 class IndependentPixels:
     """E[x0 | x_t] for independent Gaussian pixels x0 ~ N(μ, s²): μ + αs²/(α²s² + σ²)·(x_t - αμ).
 
-    In y = x_t/α it is μ + s²/(s² + σ̃²)·(y - μ), the Wiener filter of each pixel. No other denoiser of one pixel that is
-    linear has a smaller mean squared error on data of this mean and variance, whatever its distribution.
+    In y = x_t/α it is μ + s²/(s² + σ̃²)·(y - μ), the Wiener filter of each pixel. On any data of this
+    mean and variance no other linear function of each pixel alone has a smaller mean squared error.
 
     Args:
         process: alpha(t) and sigma(t).
