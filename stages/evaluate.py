@@ -1,6 +1,5 @@
 """evaluate: score the samples against the real images, and write the report."""
 
-from dataclasses import fields
 from typing import Any
 
 import numpy as np
@@ -9,6 +8,7 @@ import pandas as pd
 from rediffuse import files, memory, runtime
 from rediffuse.data.card import Card
 from rediffuse.data.dataset import load_split
+from rediffuse.evaluation.baseline import PixelStatistics
 from rediffuse.evaluation.extractors import ExtractorSettings
 from rediffuse.evaluation.fidelity.settings import FidelitySettings, least_images
 from rediffuse.evaluation.likelihood import LikelihoodSettings, describe_likelihood, likelihood_metrics
@@ -61,10 +61,7 @@ def evaluate(params: Params, workspace: Workspace) -> dict[str, Any]:
         generated,
         RealImages(train=train, val=val, test=test, classes=card.classes),
         reference,
-        settings=FidelitySettings(
-            seed=params.seed,
-            **params.evaluate.model_dump(include={field.name for field in fields(FidelitySettings)} - {"seed"}),
-        ),
+        settings=FidelitySettings.of(params.evaluate, seed=params.seed),
         trainings=trainings,
         usefulness=usefulness,
     )
@@ -87,9 +84,14 @@ def evaluate(params: Params, workspace: Workspace) -> dict[str, Any]:
         ),
         extractor={"extractor": reference.main.name, "digest": reference.main.digest},
     )
+    pixels = PixelStatistics.of(train.images)
     noise_levels = pd.DataFrame(
         loss_by_noise_level(
-            model.denoiser,
+            {
+                "_raw": load_model(workspace.raw, device).denoiser,
+                "": model.denoiser,
+                "_baseline": pixels.denoiser(model.process, device),
+            },
             model.loss,
             model.noise_levels,
             val.images,
@@ -105,7 +107,7 @@ def evaluate(params: Params, workspace: Workspace) -> dict[str, Any]:
         {
             **scores.metrics,
             "memorisation": audit.metrics,
-            "likelihood": likelihood_metrics(model, test, likelihood, device),
+            "likelihood": likelihood_metrics(model, test, pixels, likelihood, device),
             "protocol": {
                 **scores.metrics["protocol"],
                 "memorisation": audit.protocol,

@@ -1,4 +1,4 @@
-"""Stage `sample`: images of the trained model, with a sheet of them and a film of their making."""
+"""Stage `sample`: images of the trained model, with a sheet of them, one of the raw weights', and a film."""
 
 import io
 from typing import Any
@@ -10,13 +10,16 @@ from rediffuse import files, memory, runtime
 from rediffuse.joining import joined
 from rediffuse.model import load_model
 from rediffuse.params import Params
-from rediffuse.pictures import class_grid, sheet
+from rediffuse.pictures import class_grid, grid_rows, sheet
 from rediffuse.processes import current
 from rediffuse.sampling import Sampling, class_mix
 from rediffuse.snapshots import earlier, reconstruct
 from rediffuse.stage import run_stage
 from rediffuse.tables import rounded
 from rediffuse.workspace import Workspace
+
+# The picture of the raw weights shows as many images of each class: for ten classes one batch of the default size.
+RAW_COLUMNS = 8
 
 
 @memory.advised("use a smaller sample.batch_size, which is part of the numbers")
@@ -32,18 +35,12 @@ def sample(params: Params, workspace: Workspace) -> dict[str, Any]:
         reference = earlier(workspace.snapshots, params.sample.guidance_snapshot, device).denoiser
     sampling = Sampling.of(model, params.sample, device, denoiser=denoiser, reference=reference)
 
-    processes = current()
-    batches = []
     with tqdm(total=len(labels), unit="img", desc="sample", disable=None if params.runtime.progress else True) as bar:
-        for batch in sampling.shared_images(labels, processes):
-            batches.append(batch)
-            bar.update(len(batch))
-    evaluated = processes.gather(sampling.evaluations)
-    if evaluated is None:
+        drawn = sampling.drawn(labels, current(), bar.update)
+    if drawn is None:
         # The first process has the images and writes them.
         return {}
-    images = np.concatenate(batches)
-    evaluations = sum(evaluated) / (len(batches) * params.sample.batch_size)
+    images, evaluations = drawn
 
     # The first image of each of the first ten classes, or the first eight of a model without.
     firsts = np.unique(labels, return_index=True)[1] if model.classes else np.arange(min(8, len(labels)))
@@ -62,6 +59,12 @@ def sample(params: Params, workspace: Workspace) -> dict[str, Any]:
         files.write_bytes(path, content.getvalue())
     files.write_bytes(workspace.grid, class_grid(images, labels, model.classes))
     files.write_bytes(workspace.film, film)
+    raw = Sampling.of(
+        model, params.sample, device, denoiser=load_model(workspace.raw, device).denoiser, reference=reference
+    )
+    shown = np.concatenate(grid_rows(labels, model.classes, RAW_COLUMNS))
+    raw_images = raw.chosen(labels[shown], shown.tolist())
+    files.write_bytes(workspace.raw_grid, class_grid(raw_images, labels[shown], model.classes, RAW_COLUMNS))
     metrics: dict[str, Any] = rounded(
         {
             "count": len(images),

@@ -1,4 +1,4 @@
-"""Stage `train`: the cleaned examples to the averaged weights of a denoiser."""
+"""Stage `train`: the cleaned examples to the weights of a denoiser, averaged and raw."""
 
 from collections.abc import Sequence
 from contextlib import nullcontext
@@ -132,6 +132,7 @@ def train(params: Params, workspace: Workspace, run: Run | None = None) -> dict[
         if params.train.ema == "power":
             final = reconstruct(workspace.snapshots, params.train.ema_length, CPU, key=LENGTH).denoiser
         save_model(workspace.denoiser, description, final)
+        save_model(workspace.raw, description, state.denoiser)
         # The last thing of the stage: from here on it ends well, or the checkpoints are there to go on from.
         stay()
         checkpoints.clear()

@@ -33,6 +33,12 @@ TINY = {
     "  checkpoint_every: 400 ": "  checkpoint_every: 10 ",
     "  preview_every: 800 ": "  preview_every: 20 ",
     "  threads: 2 ": "  threads: 1 ",
+    # Two guidance scales, two steps of one sampler.
+    "  count: 360 ": "  count: 20 ",
+    "  guidance: [1.0, 1.5, 2.0, 3.0] ": "  guidance: [1.0, 2.0] ",
+    "    ddim: [5, 10, 20, 40] ": "    ddim: [2, 4] ",
+    "    dpmpp_2m: [5, 10, 20] ": "    dpmpp_2m: [] ",
+    "    heun: [3, 5, 9, 18] ": "    heun: [] ",
 }
 
 

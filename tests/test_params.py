@@ -128,7 +128,26 @@ def test_every_default_is_valid_and_every_key_has_a_comment_or_is_a_section():
         ({"sample__ema_length": 0.05}, "sample.ema_length is 0.05, but only train.ema power"),
         (
             {"sample__sampler": "ode", "sample__guidance": 2.0, "sample__guidance_levels": [0.1, 2.0]},
-            "sample.guidance_levels is [0.1, 2.0], but sample.sampler ode",
+            "sample.guidance_levels is [0.1, 2.0] where sample.guidance is 2.0, but sample.sampler ode",
+        ),
+        (
+            {"sample__sampler": "ode", "sample__guidance_levels": [0.1, 2.0]},
+            "sample.guidance_levels is [0.1, 2.0] where sweep.guidance holds 1.5, but sample.sampler ode",
+        ),
+        (
+            {"train__label_drop": 0.0},
+            "sweep.guidance holds 1.5, but with train.label_drop 0 the model never learns to go without a label; "
+            "use sweep.guidance [1.0] or train.label_drop above 0",
+        ),
+        (
+            {"sample__guidance_reference": "snapshot", "train__snapshots": 0},
+            "sweep.guidance holds 1.5 with sample.guidance_reference snapshot, but train.snapshots is 0",
+        ),
+        ({"sweep__guidance": [1.0, 2.0, 1.0]}, "sweep.guidance is [1.0, 2.0, 1.0]: each may stand once"),
+        ({"sweep__steps__heun": [3, 3]}, "sweep.steps.heun is [3, 3]: each may stand once"),
+        (
+            {"sweep__count": 3},
+            "sweep.count is 3, not above evaluate.neighbours (3)",
         ),
         ({"diffusion__preset": "ddmp"}, "diffusion.preset is 'ddmp': input should be 'ddpm', 'ddpm_v', 'ncsn'"),
         ({"diffusion__ve__sigma_min": 60.0}, "diffusion.ve.sigma_min is 60.0, not below diffusion.ve.sigma_max (50.0)"),

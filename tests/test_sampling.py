@@ -14,7 +14,8 @@ from rediffuse.errors import UserError
 from rediffuse.model import Model, build_model, describe
 from rediffuse.networks import Condition
 from rediffuse.params import Params, SampleParams, load_params
-from rediffuse.pictures import class_grid, sheet
+from rediffuse.pictures import class_grid, grid_rows, sheet
+from rediffuse.processes import Processes
 from rediffuse.sampling import Sampling, class_mix
 
 
@@ -95,6 +96,27 @@ def test_evaluations_are_counted_as_the_networks_see_images(changes: dict[str, o
     ours = sampling(small_model(), **changes)
     list(ours.images(np.array([0, 1, 0, 1])))
     assert ours.evaluations == 4 * evaluations
+
+
+def test_some_images_are_drawn_as_among_all_of_them():
+    labels = class_mix(11, ("a", "b"), None)
+    ours = sampling(small_model())
+    images, evaluations = ours.drawn(labels, Processes())
+    assert (len(images), evaluations) == (11, 9)
+    # A second look counts its own evaluations alone.
+    assert ours.drawn(labels, Processes())[1] == 9
+    chosen = [10, 0, 3, 7, 8]
+    assert ours.chosen(labels[chosen], chosen).tobytes() == images[chosen].tobytes()
+
+
+@pytest.mark.parametrize(("classes", "columns"), [(("x", "y", "z"), 2), ((), 3)])
+def test_a_grid_of_what_it_shows_is_the_grid_of_all(classes: tuple[str, ...], columns: int):
+    images = np.random.default_rng(0).integers(0, 256, (40, 1, 4, 4), dtype=np.uint8)
+    labels = np.arange(40) % 2 * 2 if classes else np.full(40, -1)
+    shown = np.concatenate(grid_rows(labels, classes, columns))
+    assert len(shown) == (4 if classes else 24)
+    whole = class_grid(images, labels, classes, columns)
+    assert class_grid(images[shown], labels[shown], classes, columns) == whole
 
 
 def test_temperature_scales_the_initial_noise_and_zero_leaves_no_variety():

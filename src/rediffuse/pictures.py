@@ -54,12 +54,18 @@ def class_grid(images: np.ndarray, labels: np.ndarray, classes: Sequence[str], c
         labels: N class indices.
         classes: their names; empty for unlabelled images.
     """
+    rows = grid_rows(labels, classes, columns)
+    names = [classes[int(labels[row[0]])] for row in rows] if classes else ()
+    return sheet([images[row] for row in rows], names)
+
+
+def grid_rows(labels: np.ndarray, classes: Sequence[str], columns: int) -> list[np.ndarray]:
+    """Which images `class_grid` shows of those with such labels, as the indices of each row; none of them is empty."""
     if not classes:
-        shown = images[: columns * 8]
-        return sheet([shown[i : i + columns] for i in range(0, len(shown), columns)], ())
-    rows = [(name, images[labels == label][:columns]) for label, name in enumerate(classes)]
-    filled = [(name, row) for name, row in rows if len(row)][:16]
-    return sheet([row for _, row in filled], [name for name, _ in filled])
+        shown = np.arange(len(labels))[: columns * 8]
+        return [shown[i : i + columns] for i in range(0, len(shown), columns)]
+    rows = [np.flatnonzero(labels == label)[:columns] for label in range(len(classes))]
+    return [row for row in rows if len(row)][:16]
 
 
 def _png(picture: Image.Image) -> bytes:

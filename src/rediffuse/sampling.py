@@ -1,6 +1,7 @@
 """Samples of a trained model, by the section `sample` of params.yaml."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 
 import numpy as np
@@ -22,7 +23,7 @@ from rediffuse.model import Model
 from rediffuse.networks import Condition
 from rediffuse.params import SampleParams
 from rediffuse.processes import Processes
-from rediffuse.samplers import GRIDS, Sampler, SamplerSettings, build_sampler, generate, to_uint8, trajectory
+from rediffuse.samplers import GRIDS, Sampler, SamplerSettings, Step, build_sampler, generate, to_uint8, trajectory
 
 
 @dataclass
@@ -119,6 +120,23 @@ class Sampling:
         """Images that the networks have seen."""
         return sum(network.images for network in self.networks)
 
+    def drawn(
+        self, labels: np.ndarray, processes: Processes, seen: Callable[[int], object] = lambda _: None
+    ) -> tuple[np.ndarray, float] | None:
+        """All images that `shared_images` yields, and the evaluations that each took; None but on the first process.
+
+        Args:
+            seen: told of each batch how many images it holds.
+        """
+        before, batches = self.evaluations, []
+        for batch in self.shared_images(labels, processes):
+            batches.append(batch)
+            seen(len(batch))
+        evaluated = processes.gather(self.evaluations - before)
+        if evaluated is None:
+            return None
+        return np.concatenate(batches), sum(evaluated) / (len(batches) * self.batch_size)
+
     def images(self, labels: np.ndarray) -> Iterator[np.ndarray]:
         """The images 0 ... N-1 for N labels (-1: none) in batches, uint8, each at most batch_size×C×H×W."""
         return self._batches(labels, range(0, len(labels), self.batch_size))
@@ -154,6 +172,19 @@ class Sampling:
         )
         return (batch.numpy() for batch in batches)
 
+    def chosen(self, labels: np.ndarray, indices: Sequence[int]) -> np.ndarray:
+        """Some of the images, the same bytes as among all of them.
+
+        Args:
+            labels: the labels of the images of `indices`.
+        """
+        parts = []
+        for first in range(0, len(indices), self.batch_size):
+            part = slice(first, first + self.batch_size)
+            last = deque(self._steps(labels[part], indices[part]), maxlen=1).pop()
+            parts.append(to_uint8(last.x[: len(indices[part])]).cpu().numpy())
+        return np.concatenate(parts)
+
     def film(self, labels: np.ndarray, indices: Sequence[int], frames: int) -> tuple[list[np.ndarray], list[float]]:
         """Some images on their way from noise, scaled to unit variance at each moment.
 
@@ -165,21 +196,7 @@ class Sampling:
         Returns:
             the frames, each len(indices)×C×H×W, uint8, and the noise-to-signal of each.
         """
-        padding = self.batch_size - len(indices)
-        steps = list(
-            trajectory(
-                self.denoiser,
-                self.model.process,
-                self.sampler,
-                self.times,
-                shape=self.model.shape,
-                labels=torch.tensor([*labels, *[labels[0]] * padding]) if self.model.classes else None,
-                indices=[*indices, *[indices[0]] * padding],
-                seed=self.seed,
-                device=self.device,
-                temperature=self.temperature,
-            )
-        )
+        steps = list(self._steps(labels, indices))
         process = self.model.process
         t = torch.tensor([step.t for step in steps], dtype=torch.float64)
         scales = (process.alpha(t) ** 2 + process.sigma(t) ** 2).sqrt().tolist()
@@ -189,6 +206,22 @@ class Sampling:
         places = sorted({int((angles - angle).abs().argmin()) for angle in wanted})
         pictures = [to_uint8(steps[i].x[: len(indices)] / scales[i]).cpu().numpy() for i in places]
         return pictures, [float(levels[i]) for i in places]
+
+    def _steps(self, labels: np.ndarray, indices: Sequence[int]) -> Iterator[Step]:
+        """The way of one batch, at most batch_size images, padded to as many."""
+        padding = self.batch_size - len(indices)
+        return trajectory(
+            self.denoiser,
+            self.model.process,
+            self.sampler,
+            self.times,
+            shape=self.model.shape,
+            labels=torch.tensor([*labels, *[labels[0]] * padding]) if self.model.classes else None,
+            indices=[*indices, *[indices[0]] * padding],
+            seed=self.seed,
+            device=self.device,
+            temperature=self.temperature,
+        )
 
 
 def _guided(networks: Sequence[Denoiser], model: Model, params: SampleParams) -> Denoiser:

@@ -88,6 +88,11 @@ class Workspace:
         return self.root / "models" / "denoiser.safetensors"
 
     @property
+    def raw(self) -> Path:
+        """The weights at the end of the training, not averaged."""
+        return self.root / "models" / "raw.safetensors"
+
+    @property
     def snapshots(self) -> Path:
         return self.root / "models" / "snapshots"
 
@@ -103,6 +108,10 @@ class Workspace:
     @property
     def grid(self) -> Path:
         return self.root / "samples" / "grid.png"
+
+    @property
+    def raw_grid(self) -> Path:
+        return self.root / "samples" / "grid_raw.png"
 
     @property
     def film(self) -> Path:

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from rediffuse.data.dataset import Examples
+from rediffuse.evaluation.baseline import PixelStatistics
 from rediffuse.evaluation.likelihood import BATCH, LikelihoodSettings, describe_likelihood, likelihood_metrics
 from rediffuse.likelihood import HeunSolver, bits_of_density, dequantise, log_density, rademacher
 from rediffuse.model import Model, build_model, describe
@@ -47,6 +48,7 @@ def model(classes: tuple[str, ...] = ("a", "b"), size: int = 8) -> Model:
 
 
 MODEL = model()
+PIXELS = PixelStatistics(mean=np.zeros((1, 8, 8)), variance=np.full((1, 8, 8), 1 / 3))
 
 
 def examples(count: int, size: int = 8) -> Examples:
@@ -60,7 +62,8 @@ def rows(test: Examples, chosen: list[int]) -> Examples:
 
 
 def scored(test: Examples, settings: LikelihoodSettings, of: Model = MODEL) -> dict[str, Any]:
-    found = likelihood_metrics(of, test, settings, CPU)
+    pixels = PixelStatistics(*(each[:, : of.shape[1], : of.shape[2]] for each in (PIXELS.mean, PIXELS.variance)))
+    found = likelihood_metrics(of, test, pixels, settings, CPU)
     assert found is not None
     return found
 
@@ -75,7 +78,10 @@ def each(test: Examples, settings: LikelihoodSettings, of: Model = MODEL) -> lis
 def test_the_mean_and_its_standard_error_are_those_of_the_images(settings: LikelihoodSettings):
     test = examples(6)
     found = scored(test, settings)
-    assert found.keys() == {"bits_per_dim", "stderr", "method", "n"}
+    assert found.keys() == {
+        *("bits_per_dim", "bits_per_dim_low", "bits_per_dim_high", "bits_per_dim_baseline"),
+        *("stderr", "method", "n"),
+    }
     assert (found["method"], found["n"]) == (settings.method, 6)
     pair = scored(test, replace(settings, images=2))
     bits = each(test, replace(settings, images=6))
@@ -83,6 +89,18 @@ def test_the_mean_and_its_standard_error_are_those_of_the_images(settings: Likel
     bits += [pair["bits_per_dim"] - pair["stderr"], pair["bits_per_dim"] + pair["stderr"]]
     assert found["bits_per_dim"] == pytest.approx(np.mean(bits), rel=1e-9)
     assert found["stderr"] == pytest.approx(np.std(bits, ddof=1) / math.sqrt(6), rel=1e-6)
+    # Student's t with five degrees of freedom.
+    assert found["bits_per_dim_high"] - found["bits_per_dim"] == pytest.approx(2.570582 * found["stderr"], rel=1e-5)
+    assert found["bits_per_dim"] - found["bits_per_dim_low"] == pytest.approx(2.570582 * found["stderr"], rel=1e-5)
+
+
+def test_the_baseline_scores_the_same_points_as_the_density_of_the_model():
+    test = examples(3)
+    order = sorted(range(3), key=lambda row: hashed_seed(0, f"likelihood/{test.ids[row]}"))
+    points = dequantise(torch.from_numpy(test.images[order]), 0, range(3))
+    expected = PIXELS.bits_per_dim(points).mean()
+    for settings in (ODE, BOUND):
+        assert scored(test, settings)["bits_per_dim_baseline"] == pytest.approx(expected, rel=1e-12)
 
 
 @pytest.mark.parametrize("size", [8, 4])
@@ -139,7 +157,7 @@ def test_half_precision_is_left_to_training_and_sampling():
 
 
 def test_the_method_none_computes_nothing():
-    assert likelihood_metrics(MODEL, examples(3), replace(ODE, method="none"), CPU) is None
+    assert likelihood_metrics(MODEL, examples(3), PIXELS, replace(ODE, method="none"), CPU) is None
 
 
 def test_the_protocol_names_solver_divergence_and_dequantisation():

@@ -45,6 +45,7 @@ def remove_outs(workspace: Workspace) -> None:
     shutil.rmtree(workspace.snapshots)
     for path in (
         workspace.denoiser,
+        workspace.raw,
         workspace.plot("training"),
         workspace.plot("validation"),
         workspace.metrics("train"),

@@ -152,7 +152,8 @@ def standing_in(repository: Repository) -> list[psutil.Process]:
 
 def result(repository: Repository) -> dict[str, str]:
     """Digests of what a training writes."""
-    names = ["models/denoiser.safetensors", "plots/training.csv", "plots/validation.csv", "metrics/train.json"]
+    names = ["plots/training.csv", "plots/validation.csv", "metrics/train.json"]
+    names += ["models/denoiser.safetensors", "models/raw.safetensors"]
     return {name: files.md5(repository.path / name) for name in names}
 
 

@@ -21,7 +21,8 @@ def outs(repository: Repository) -> dict[str, str]:
     """SHA-256 of all that the stage train writes."""
     workspace = repository.workspace
     tables = [workspace.plot("training"), workspace.plot("validation"), workspace.metrics("train")]
-    paths = [workspace.denoiser, *(workspace.snapshots / name for name in contents(workspace.snapshots)), *tables]
+    paths = [workspace.denoiser, workspace.raw]
+    paths += [*(workspace.snapshots / name for name in contents(workspace.snapshots)), *tables]
     return {str(path.relative_to(repository.path)): files.sha256(path) for path in paths}
 
 

@@ -60,10 +60,8 @@ def trained(folder: Path, **changes: object) -> dict[str, str]:
     state, curves = run_fit(folder, params=params, runtime=runtime, log=log)
     if not current().first:
         return {}
-    # The weights that train are spread; those that are kept are not.
-    kept = b"".join(value.numpy().tobytes() for value in state.average.state_dict().values())
     return {
-        "weights": digest(kept if params.shard else weights(state)),
+        "weights": digest(weights(state)),
         "curves": digest(json.dumps(curves.rows, sort_keys=True).encode()),
         "snapshots": digest(repr(sorted(contents(CheckpointFolder(folder).snapshots).items())).encode()),
         "previews": digest(json.dumps(log.images).encode()),
@@ -77,13 +75,13 @@ def sampled(me: Processes) -> dict[str, str]:
         ours.denoiser.network.head[2].weight.normal_(generator=torch.Generator().manual_seed(0))
     sampling = Sampling.of(replace(ours), SAMPLE, CPU)
     labels = class_mix(COUNT, ours.classes, None)
-    batches = list(sampling.shared_images(labels, me))
-    evaluated = me.gather(sampling.evaluations)
-    if evaluated is None:
-        assert not batches
+    drawn = sampling.drawn(labels, me)
+    if not me.first:
+        assert drawn is None
         return {}
-    assert sum(map(len, batches)) == COUNT
-    return {"samples": digest(b"".join(batch.tobytes() for batch in batches)), "evaluations": str(sum(evaluated))}
+    images, evaluations = drawn
+    assert len(images) == COUNT
+    return {"samples": digest(images.tobytes()), "evaluations": str(evaluations)}
 
 
 def summed(me: Processes) -> dict[str, str]:

@@ -36,9 +36,9 @@ def checkpoints(repository: Repository) -> list[Path]:
 @pytest.mark.parametrize(("tracking", "step"), [("true", 20), ("false", 10)])
 def test_a_killed_training_goes_on_to_the_same_model_in_the_same_run(trained: Repository, tracking: str, step: int):
     snapshots = [f"models/snapshots/{name}" for name in contents(trained.workspace.snapshots)]
-    names = ("models/denoiser.safetensors", "plots/training.csv", *snapshots)
+    names = ("models/denoiser.safetensors", "models/raw.safetensors", "plots/training.csv", *snapshots)
     whole = {name: files.sha256(trained.path / name) for name in names}
-    assert len(whole) == 2 + 4 + 1
+    assert len(whole) == 3 + 4 + 1
     trained.edit(**{"  tracking: true": f"  tracking: {tracking}"})
     for name in whole:
         (trained.path / name).unlink()

@@ -1,4 +1,4 @@
-"""Case 9 through the real stages: training and sampling by two processes write the bytes that one writes,
+"""Case 9 through the real stages: training, sampling and the sweep by two processes write the bytes that one writes,
 
 whether the stage starts the second or torchrun starts both."""
 
@@ -14,6 +14,7 @@ from tests.repository import Repository
 def test_two_processes_write_the_outs_of_one(trained: Repository):
     names = [
         "models/denoiser.safetensors",
+        "models/raw.safetensors",
         *(f"models/snapshots/{name}" for name in contents(trained.workspace.snapshots)),
         "plots/training.csv",
         "plots/validation.csv",
@@ -21,8 +22,12 @@ def test_two_processes_write_the_outs_of_one(trained: Repository):
         "samples/images.npy",
         "samples/labels.npy",
         "samples/grid.png",
+        "samples/grid_raw.png",
         "samples/film.png",
         "metrics/sample.json",
+        "plots/sweep_guidance.csv",
+        "plots/sweep_evaluations.csv",
+        "metrics/sweep.json",
     ]
     # Six microbatches, whose tree is ((4) + (2)): for two processes it is no sum of their own sums.
     trained.edit(**{"  batch_size: 32             # images a step": "  batch_size: 48             # images a step"})
@@ -31,7 +36,7 @@ def test_two_processes_write_the_outs_of_one(trained: Repository):
     def made(*launcher: str) -> dict[str, str]:
         for name in names:
             (trained.path / name).unlink()
-        for stage in ("train", "sample"):
+        for stage in ("train", "sample", "sweep"):
             trained.run("python", "-m", *launcher, f"stages.{stage}")
         return {name: files.sha256(trained.path / name) for name in names}
 

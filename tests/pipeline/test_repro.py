@@ -21,11 +21,16 @@ OUTS = (
     "data/clean/card.json",
     "data/split/split.parquet",
     "models/denoiser.safetensors",
+    "models/raw.safetensors",
     "models/snapshots/index.json",
     "samples/images.npy",
     "samples/labels.npy",
     "samples/grid.png",
+    "samples/grid_raw.png",
     "samples/film.png",
+    "plots/sweep_guidance.csv",
+    "plots/sweep_evaluations.csv",
+    "metrics/sweep.json",
     "reports/data.html",
     "reports/data/flow.png",
     "reports/report.html",
@@ -58,7 +63,8 @@ def test_metrics_have_the_names_other_tools_read(finished: Repository):
     fidelity = {"fd", "fd_floor", "kid", "kid_floor", "precision", "recall", "f1", "precision_floor", "recall_floor"}
     assert scores["fidelity"].keys() >= fidelity
     assert scores["utility"].keys() >= {"gan_test_accuracy", "cas_accuracy", "real_accuracy"}
-    assert scores["likelihood"].keys() == {"bits_per_dim", "stderr", "method", "n"}
+    bits = {"bits_per_dim", "bits_per_dim_low", "bits_per_dim_high", "bits_per_dim_baseline"}
+    assert scores["likelihood"].keys() == bits | {"stderr", "method", "n"}
     assert scores["n_samples"] == 60
 
 
@@ -96,6 +102,9 @@ def test_one_mlflow_run_holds_the_whole_pipeline(finished: Repository):
     scores = files.read_json(finished.workspace.metrics("evaluate"))
     assert run.data.metrics["fidelity/fd"] == scores["fidelity"]["fd"]
     assert run.data.metrics["utility/cas_accuracy"] == scores["utility"]["cas_accuracy"]
+    swept = files.read_json(finished.workspace.metrics("sweep"))
+    assert run.data.metrics["sweep/guidance/2/fd"] == swept["guidance"]["2"]["fd"]
+    assert run.data.metrics["sweep/evaluations/ddim/4/fd"] == swept["evaluations"]["ddim"]["4"]["fd"]
     steps = [point.step for point in client(finished).get_metric_history(run.info.run_id, "train/loss")]
     assert steps == [10, 20, 30, 40]
     assert run.data.tags["out.models/denoiser.safetensors"] == files.md5(finished.workspace.denoiser)
@@ -111,7 +120,7 @@ def test_the_run_keeps_pictures_report_and_a_model_that_points_at_the_weights(fi
     def listed(folder: str) -> set[str]:
         return {Path(item.path).name for item in tracking.list_artifacts(run.info.run_id, folder)}
 
-    assert listed("samples") == {"grid.png", "film.png"}
+    assert listed("samples") == {"grid.png", "grid_raw.png", "film.png"}
     assert listed("reports") == {"report.html"}
     assert listed("data") >= {"data.html", "flow.png", "examples.png", "classes.png", "quality.png"}
     assert listed("previews") == {f"step-{step:07d}-{name}.png" for step in (20, 40) for name in ("raw", "ema")}

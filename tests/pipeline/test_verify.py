@@ -34,13 +34,13 @@ def test_every_out_has_the_md5_that_dvc_lists_and_a_record_of_what_made_it(finis
     environments = {name: making.environment or {} for name, making in made.items()}
     assert all(environment["numpy"] for environment in environments.values())
     with_torch = {name for name, environment in environments.items() if environment.get("device") == "cpu"}
-    assert with_torch == {"reference", "train", "sample", "evaluate"}
+    assert with_torch == {"reference", "train", "sample", "sweep", "evaluate"}
 
 
 def test_the_stages_come_behind_those_they_read_from(finished: Repository):
     order = in_order(finished.workspace, yaml12.load(finished.workspace.lock)["stages"])
-    assert len(order) == 9
-    for first, second in (("check", "prepare"), ("split", "train"), ("train", "sample"), ("reference", "evaluate")):
+    assert len(order) == 10
+    for first, second in (("check", "prepare"), ("split", "train"), ("train", "sample"), ("sweep", "evaluate")):
         assert order.index(first) < order.index(second)
 
 

@@ -33,6 +33,11 @@ def params() -> Params:
         evaluate__kid_subsets=5,
         evaluate__likelihood={"method": "ode", "solver": "heun", "steps": 2, "tolerance": 0.1, "images": 20},
         evaluate__memorisation={"membership_images": 20, "membership_levels": 2},
+        sweep__count=30,
+        sweep__guidance=(1.0, 2.0),
+        sweep__steps__ddim=(2, 4),
+        sweep__steps__dpmpp_2m=(),
+        sweep__steps__heun=(3,),
         runtime__device="cpu",
         runtime__threads=1,
     )

@@ -41,7 +41,8 @@ def with_samples(workspace: Workspace, params: Params, count: int) -> Workspace:
     description = describe(params.model, params.diffusion, shape=card.shape, classes=card.classes, sigma_data=card.std)
     with seeded_global(0, "test"):
         model = build_model(description, torch.device("cpu"))
-    save_model(workspace.denoiser, description, model.denoiser)
+    for path in (workspace.denoiser, workspace.raw):
+        save_model(path, description, model.denoiser)
     return workspace
 
 
@@ -77,7 +78,8 @@ def test_the_metrics_have_the_keys_that_other_tools_read(evaluated: Workspace) -
     protocol = metrics["protocol"]["utility"]
     assert (protocol["pairs"], protocol["repeats"], protocol["tested_on"]) == (400, 2, "test (180 images)")
     assert protocol["judge"] == metrics["protocol"]["fidelity"]["digest"]
-    assert metrics["likelihood"].keys() == {"bits_per_dim", "stderr", "method", "n"}
+    bits = {"bits_per_dim", "bits_per_dim_low", "bits_per_dim_high", "bits_per_dim_baseline"}
+    assert metrics["likelihood"].keys() == bits | {"stderr", "method", "n"}
     assert (metrics["likelihood"]["method"], metrics["likelihood"]["n"]) == ("ode", 20)
     assert "solver heun (2 steps)" in metrics["protocol"]["likelihood"]
     assert f"{metrics['likelihood']['bits_per_dim']:.3f}" in evaluated.report.read_text()
@@ -129,7 +131,10 @@ def test_the_plots_are_tables_that_dvc_can_draw(evaluated: Workspace) -> None:
     first = (confusion["actual"] == confusion["predicted"]).mean()
     assert first == pytest.approx(utility["cas_accuracy"], abs=0.1)
     noise = pd.read_csv(evaluated.plot("loss_by_noise_level"))
-    assert list(noise) == ["noise_to_signal", "loss", "mse"]
+    ends = ("_raw", "", "_baseline")
+    assert list(noise) == ["noise_to_signal", *(f"loss{end}" for end in ends), *(f"mse{end}" for end in ends)]
+    # The network is new, and says of every pixel the same.
+    assert (noise["mse_baseline"] < noise["mse"]).all()
     assert len(noise) == 3
     assert noise["noise_to_signal"].is_monotonic_increasing
 

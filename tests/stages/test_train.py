@@ -84,6 +84,41 @@ def test_the_model_of_power_averages_is_the_reconstruction_of_the_length_asked_f
     assert any(not torch.equal(saved[name], other[name]) for name in saved)
 
 
+def test_the_raw_weights_are_those_that_the_average_is_made_of(constant: Workspace, power: Workspace, params: Params):
+    for made in (constant, power):
+        raw, averaged = load_model(made.raw, CPU), load_model(made.denoiser, CPU)
+        assert raw.description == averaged.description
+        pairs = zip(raw.denoiser.state_dict().values(), averaged.denoiser.state_dict().values(), strict=True)
+        assert any(not torch.equal(a, b) for a, b in pairs)
+    # With a decay of 0 the average is a copy of them.
+    early = Workspace.at(constant.root.parent / "early")
+    shutil.copytree(constant.root / "data", early.root / "data")
+    train(small(params, train={"ema_start": 7, "steps": 8, "ema_decay": 0.0, "snapshots": 4}), early)
+    assert early.raw.read_bytes() == early.denoiser.read_bytes()
+
+
+def test_a_sharded_training_leaves_the_raw_weights_of_a_whole_one(
+    tmp_path: Path, workspace: Workspace, params: Params, constant: Workspace
+):
+    sharded = Workspace.at(shutil.copytree(workspace.root, tmp_path / "digits"))
+    train(small(params, train={"snapshots": 4, "shard": True}), sharded)
+    ours, whole = (load_model(each.raw, CPU).denoiser.state_dict() for each in (sharded, constant))
+    assert all(torch.allclose(ours[name], whole[name], atol=1e-5) for name in whole)
+
+
+def test_the_picture_of_the_raw_weights_shows_the_noise_and_labels_of_the_other(
+    tmp_path: Path, constant: Workspace, params: Params
+):
+    copy = Workspace.at(shutil.copytree(constant.root, tmp_path / "digits"))
+    sample(small(params, sample={"count": 40}), copy)
+    averaged, raw = copy.grid.read_bytes(), copy.raw_grid.read_bytes()
+    assert raw != averaged
+    shutil.copyfile(copy.denoiser, copy.raw)
+    sample(small(params, sample={"count": 40}), copy)
+    # Four of each class: fewer than either shows.
+    assert copy.raw_grid.read_bytes() == copy.grid.read_bytes() == averaged
+
+
 def test_a_training_without_snapshots_leaves_an_empty_index(tmp_path: Path, workspace: Workspace, params: Params):
     made = Workspace.at(shutil.copytree(workspace.root, tmp_path / "digits"))
     train(small(params, train={"snapshots": 0, "steps": 3}), made)

@@ -14,6 +14,11 @@ def test_what_evaluate_nests_keeps_its_own_name() -> None:
     }
 
 
+def test_a_point_of_a_sweep_is_named_by_its_place_on_the_curve() -> None:
+    metrics = {"guidance": {"1.5": {"fd": 2.0}}, "evaluations": {"heun": {"9": {"fd": 1.0}}}, "best_sampler": "heun"}
+    assert summary_names("sweep", metrics) == {"sweep/guidance/1.5/fd": 2.0, "sweep/evaluations/heun/9/fd": 1.0}
+
+
 def test_a_summary_of_training_is_not_named_like_a_curve() -> None:
     assert summary_names("train", {"val_loss": 0.5}) == {"train/final_val_loss": 0.5}
 

@@ -373,9 +373,11 @@ def test_validation_is_a_mean_over_the_examples():
 def test_loss_by_noise_level_is_the_loss_at_that_level():
     ours = model()
     split = examples(9)
+    denoisers = {"": ours.denoiser, "_zero": lambda x_t, t, condition: torch.zeros_like(x_t)}
     rows = loss_by_noise_level(
-        ours.denoiser, ours.loss, ours.noise_levels, split.images, split.labels, levels=4, seed=0, device=CPU
+        denoisers, ours.loss, ours.noise_levels, split.images, split.labels, levels=4, seed=0, device=CPU
     )
+    assert list(rows[0]) == ["noise_to_signal", "loss", "loss_zero", "mse", "mse_zero"]
     levels = [row["noise_to_signal"] for row in rows]
     assert levels == sorted(levels)
     # A new network predicts 0, so that D = c_skip·x_t, and the error is known in the mean.
@@ -384,7 +386,10 @@ def test_loss_by_noise_level_is_the_loss_at_that_level():
         skip = 0.49 / (level**2 + 0.49)
         expected = (1 - skip) ** 2 * data + skip**2 * level**2
         assert row["mse"] == pytest.approx(expected, rel=0.15)
-        assert row["loss"] == pytest.approx(row["mse"] * (level**2 + 0.49) / (level**2 * 0.49), rel=1e-4)
+        for end in ("", "_zero"):
+            weighted = row[f"mse{end}"] * (level**2 + 0.49) / (level**2 * 0.49)
+            assert row[f"loss{end}"] == pytest.approx(weighted, rel=1e-4)
+        assert row["mse_zero"] == pytest.approx(data, rel=1e-4)
 
 
 def test_the_weights_learn(tmp_path: Path):

@@ -5,6 +5,7 @@ It knows neither files, nor params.yaml, nor MLflow; a reader can lift it into a
 
 from rediffuse.diffusion.denoiser import Denoiser, NetworkDenoiser
 from rediffuse.diffusion.guidance import Autoguidance, ClassifierFreeGuidance, GuidedLevels
+from rediffuse.diffusion.independent import IndependentPixels
 from rediffuse.diffusion.loss import DenoisingLoss
 from rediffuse.diffusion.noise_levels import (
     NOISE_LEVELS,
@@ -39,6 +40,7 @@ __all__ = [
     "Edm",
     "Flow",
     "GuidedLevels",
+    "IndependentPixels",
     "LogNormal",
     "NetworkDenoiser",
     "NoiseLevels",

@@ -9,11 +9,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from rediffuse.data.dataset import Examples
 from rediffuse.diffusion import Denoiser, NetworkDenoiser, Process
+from rediffuse.evaluation.baseline import PixelStatistics
+from rediffuse.evaluation.intervals import Estimate
 from rediffuse.evaluation.subsets import hashed_order
 from rediffuse.likelihood import (
     AdaptiveSolver,
@@ -56,15 +60,20 @@ class LikelihoodSettings:
 
 
 def likelihood_metrics(
-    model: Model, test: Examples, settings: LikelihoodSettings, device: torch.device
+    model: Model, test: Examples, pixels: PixelStatistics, settings: LikelihoodSettings, device: torch.device
 ) -> dict[str, Any] | None:
-    """The section `likelihood` of metrics/evaluate.json: bits_per_dim, stderr, method, n; None for the method none.
+    """The section `likelihood` of metrics/evaluate.json; None for the method none.
 
     Args:
         model: as it was trained: guidance leaves no density. For the method bound its process has steps of its own.
         test: the real test images.
+        pixels: of the training images.
         settings: of the section `evaluate.likelihood`.
         device: where the model is.
+
+    Returns:
+        bits_per_dim with _low and _high (95 % over the images) and stderr; bits_per_dim_baseline: of independent
+        Gaussian pixels, by the density of the same dequantised images; method; n.
     """
     if settings.method == "none":
         return None
@@ -73,6 +82,7 @@ def likelihood_metrics(
     denoiser = NetworkDenoiser(own.network, own.process, own.prediction, own.sigma_data)
     rows = hashed_order(test.ids, settings.seed, "likelihood")[: settings.images]
     bits: list[Tensor] = []
+    baseline: list[NDArray[np.float64]] = []
     for start in range(0, len(rows), BATCH):
         wanted = range(start, min(start + BATCH, len(rows)))
         # Any image may stand in the padding: nobody sees it.
@@ -82,9 +92,13 @@ def likelihood_metrics(
         condition = Condition(labels=torch.from_numpy(test.labels[places]).to(device) if model.classes else None)
         score = _bound if settings.method == "bound" else _ode
         bits.append(score(denoiser, model.process, images, condition, indices, settings)[: len(wanted)].cpu())
+        baseline.append(pixels.bits_per_dim(dequantise(images, settings.seed, indices))[: len(wanted)])
     each = torch.cat(bits).numpy()
+    interval = Estimate.of_mean(each.astype(np.float64))
     return {
+        **interval.named("bits_per_dim"),
         "bits_per_dim": float(each.mean()),
+        "bits_per_dim_baseline": float(np.concatenate(baseline).mean()),
         "stderr": float(each.std(ddof=1)) / math.sqrt(len(each)),
         "method": settings.method,
         "n": len(each),

@@ -4,11 +4,12 @@ It knows neither files, nor params.yaml, nor MLflow; a reader can lift it into a
 """
 
 from rediffuse.likelihood.bound import variational_bound
-from rediffuse.likelihood.dequantisation import bits_of_bound, bits_of_density, dequantise
+from rediffuse.likelihood.dequantisation import LEVELS_PER_UNIT, bits_of_bound, bits_of_density, dequantise
 from rediffuse.likelihood.flow import log_density, rademacher
 from rediffuse.likelihood.solvers import AdaptiveSolver, HeunSolver, Solver
 
 __all__ = [
+    "LEVELS_PER_UNIT",
     "AdaptiveSolver",
     "HeunSolver",
     "Solver",

@@ -85,6 +85,14 @@ class SweepParams(Section):
         """Whether there is any point to draw."""
         return bool(self.guidance or any(self.steps.model_dump().values()))
 
+    @model_validator(mode="after")
+    def _each_once(self) -> Self:
+        lists = {"guidance": self.guidance, **{f"steps.{name}": each for name, each in self.steps.model_dump().items()}}
+        for key, values in lists.items():
+            if len(set(values)) < len(values):
+                raise ValueError(f"sweep.{key} is {list(values)}: each may stand once")
+        return self
+
 
 class RegisterParams(Section):
     name: Annotated[str, Field(min_length=1, max_length=250)] | None

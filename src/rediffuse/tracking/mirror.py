@@ -90,6 +90,7 @@ def _weights(workspace: Workspace) -> Weights | None:
 def _artifacts(workspace: Workspace, stage: str) -> Iterator[tuple[Path, str]]:
     if stage == "sample":
         yield workspace.grid, "samples"
+        yield workspace.raw_grid, "samples"
         yield workspace.film, "samples"
     if stage == "survey":
         yield workspace.data_report, "data"

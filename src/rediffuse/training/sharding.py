@@ -17,6 +17,7 @@ import torch.distributed as dist
 from torch import nn
 from torch.distributed import HashStore  # type: ignore[attr-defined]
 
+from rediffuse.diffusion import NetworkDenoiser
 from rediffuse.errors import UserError
 from rediffuse.model import Description
 from rediffuse.params import TrainParams
@@ -48,7 +49,7 @@ def share(state: TrainingState, record: Record | None, processes: Processes) -> 
 
 @contextmanager
 def sharded(state: TrainingState, params: TrainParams, device: torch.device) -> Iterator[list[nn.Module]]:
-    """Shard the state over the processes for the block; afterwards its averages are whole again, on the CPU.
+    """Shard the state over the processes for the block; afterwards weights and averages are whole again, on the CPU.
 
     Args:
         state: the same on all processes; changed in place. On the CPU, where it has more room.
@@ -72,18 +73,26 @@ def sharded(state: TrainingState, params: TrainParams, device: torch.device) -> 
         backend = "nccl" if device.type == "cuda" else "gloo"
         dist.init_process_group(backend, store=HashStore(), rank=0, world_size=1)
     try:
+        weights = copy.deepcopy(state.denoiser)
         kept = [copy.deepcopy(average.denoiser) for average in state.averages.members]
         yield _shard(state, params, device)
-        for average, denoiser in zip(state.averages.members, kept, strict=True):
-            places = denoiser.state_dict()
-            for name, tensor in module_tensors(average.denoiser):
-                places[name].copy_(tensor)
-                del tensor
-        members = zip(state.averages.members, kept, strict=True)
-        state.averages = Averages(tuple(replace(average, denoiser=denoiser) for average, denoiser in members))
+        state.denoiser = _gathered(state.denoiser, weights)
+        averages = zip(state.averages.members, kept, strict=True)
+        state.averages = Averages(
+            tuple(replace(average, denoiser=_gathered(average.denoiser, whole)) for average, whole in averages)
+        )
     finally:
         if alone:
             dist.destroy_process_group()
+
+
+def _gathered(denoiser: NetworkDenoiser, whole: NetworkDenoiser) -> NetworkDenoiser:
+    """`whole` with the values of a denoiser that is sharded."""
+    places = whole.state_dict()
+    for name, tensor in module_tensors(denoiser):
+        places[name].copy_(tensor.detach())
+        del tensor
+    return whole
 
 
 def _shard(state: TrainingState, params: TrainParams, device: torch.device) -> list[nn.Module]:

@@ -1,12 +1,12 @@
 """The loss on held-out images, with fixed noise and times spread over all noise levels."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from rediffuse.diffusion import DenoisingLoss, NetworkDenoiser, NoiseLevels, noise_to_signal, stratified
+from rediffuse.diffusion import Denoiser, DenoisingLoss, NetworkDenoiser, NoiseLevels, noise_to_signal, stratified
 from rediffuse.networks import Condition
 from rediffuse.processes import current
 from rediffuse.randomness import generator
@@ -43,7 +43,7 @@ def validation_loss(
 
 
 def loss_by_noise_level(
-    denoiser: NetworkDenoiser,
+    denoisers: Mapping[str, Denoiser],
     loss: DenoisingLoss,
     noise_levels: NoiseLevels,
     images: np.ndarray,
@@ -53,20 +53,27 @@ def loss_by_noise_level(
     seed: int,
     device: torch.device,
 ) -> list[dict[str, float]]:
-    """Mean loss over a split at each of `levels` noise levels, the midpoints of equal shares of the training's.
+    """Mean losses over a split at each of `levels` noise levels, the midpoints of equal shares of the training's.
+
+    Args:
+        denoisers: by what their columns end with ("_raw", say); all see the same noise on the same images.
 
     Returns:
-        rows {noise_to_signal, loss, mse}, from little noise to much; mse is the unweighted error of the clean image.
+        rows {noise_to_signal, loss<end> of each, mse<end> of each}, from little noise to much; mse is the unweighted
+        error of the clean image.
     """
     rows = []
     for u in (torch.arange(levels) + 0.5) / levels:
         t = noise_levels(u.expand(len(images)))
-        mean = float(_losses(denoiser, loss, t, images, labels, seed=seed, device=device).mean())
+        means = {
+            end: float(_losses(denoiser, loss, t, images, labels, seed=seed, device=device).mean())
+            for end, denoiser in denoisers.items()
+        }
         rows.append(
             {
                 "noise_to_signal": float(noise_to_signal(loss.process, t[:1])),
-                "loss": mean,
-                "mse": mean / float(loss.weight(t[:1])),
+                **{f"loss{end}": mean for end, mean in means.items()},
+                **{f"mse{end}": mean / float(loss.weight(t[:1])) for end, mean in means.items()},
             }
         )
     return rows
@@ -75,7 +82,7 @@ def loss_by_noise_level(
 # Not inference mode, whose tensors FSDP2 can't put together.
 @torch.no_grad()
 def _losses(
-    denoiser: NetworkDenoiser,
+    denoiser: Denoiser,
     loss: DenoisingLoss,
     times: Tensor,
     images: np.ndarray,

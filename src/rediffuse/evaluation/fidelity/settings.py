@@ -1,10 +1,11 @@
 """What the distribution scores depend on beside the features, and what real splits they need."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 
 from rediffuse.errors import UserError
+from rediffuse.params import EvaluateParams
 from rediffuse.seeds import hashed_seed
 
 
@@ -26,6 +27,11 @@ class FidelitySettings:
     manifold_points: int
     kid_subsets: int
     kid_subset_size: int
+
+    @classmethod
+    def of(cls, params: EvaluateParams, *, seed: int) -> "FidelitySettings":
+        """Those of the section `evaluate`."""
+        return cls(seed=seed, **params.model_dump(include={field.name for field in fields(cls)} - {"seed"}))
 
     def draw(self, use: str, index: int = 0) -> np.random.Generator:
         """The generator of one use."""

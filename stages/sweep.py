@@ -1,0 +1,119 @@
+"""Stage `sweep`: the model sampled otherwise, scored at each guidance scale and at each number of evaluations."""
+
+from typing import Any
+
+import torch
+from tqdm import tqdm
+
+from rediffuse import files, memory, runtime
+from rediffuse.data.dataset import load_split
+from rediffuse.evaluation.extractors import ExtractorSettings
+from rediffuse.evaluation.fidelity.settings import FidelitySettings, check_splits
+from rediffuse.evaluation.fidelity.standard import Standard
+from rediffuse.evaluation.reference import read_reference
+from rediffuse.evaluation.sweep import (
+    PointJudge,
+    Scores,
+    evaluations_table,
+    guidance_table,
+    sweep_metrics,
+)
+from rediffuse.evaluation.utility.recipe import Recipe
+from rediffuse.joining import joined
+from rediffuse.model import load_model
+from rediffuse.params import Params, SampleParams
+from rediffuse.processes import current
+from rediffuse.sampling import Sampling, class_mix
+from rediffuse.snapshots import earlier, reconstruct
+from rediffuse.stage import run_stage
+from rediffuse.sweep import guidance_points, steps_points
+from rediffuse.tables import rounded, write_table
+from rediffuse.workspace import Workspace
+
+
+@memory.advised("use a smaller sample.batch_size, which is part of the numbers, or sweep.count")
+def sweep(params: Params, workspace: Workspace) -> dict[str, Any]:
+    """Draw and score `sweep.count` images at each point, all of them from the same noise.
+
+    Writes metrics/sweep.json, plots/sweep_guidance.csv and plots/sweep_evaluations.csv.
+    """
+    device = runtime.start(params.runtime)
+    model = load_model(workspace.denoiser, device)
+    labels = class_mix(params.sweep.count, model.classes, params.sample.classes)
+    guided = guidance_points(params.sweep, params.sample, labelled=bool(model.classes))
+    stepped = steps_points(params.sweep, params.sample, model.description["process"]["name"])
+    # Points may be the same, such as the model's own sampler and the scale 1: they are drawn once.
+    wanted = {_key(sample): sample for sample in [each.sample for each in guided] + [each.sample for each in stepped]}
+
+    length, denoiser, reference = params.sample.ema_length, None, None
+    if length is not None:
+        denoiser = reconstruct(workspace.snapshots, length, device, key="sample.ema_length").denoiser
+    if params.sample.guidance_reference == "snapshot" and any(sample.guidance != 1 for sample in wanted.values()):
+        reference = earlier(workspace.snapshots, params.sample.guidance_snapshot, device).denoiser
+
+    processes = current()
+    judge = _judge(params, workspace, device) if processes.first else None
+    with_utility = {_key(point.sample) for point in guided}
+    scored: dict[str, Scores] = {}
+    total = len(labels) * len(wanted)
+    with tqdm(total=total, unit="img", desc="sweep", disable=None if params.runtime.progress else True) as bar:
+        for key, sample in wanted.items():
+            sampling = Sampling.of(model, sample, device, denoiser=denoiser, reference=reference)
+            drawn = sampling.drawn(labels, processes, bar.update)
+            if drawn is not None and judge is not None:
+                images, evaluations = drawn
+                scores = judge.score(images, labels, utility=key in with_utility)
+                scored[key] = {"evaluations": evaluations, **scores}
+    if judge is None:
+        # The first process has the images, scores them and writes.
+        return {}
+
+    by_guidance = [(point.scale, scored[_key(point.sample)]) for point in guided]
+    by_steps = [(point.sampler, point.steps, scored[_key(point.sample)]) for point in stepped]
+    protocol = {
+        "images": judge.size,
+        "folds": len(labels) // judge.size,
+        "count": len(labels),
+        "reference": f"train ({len(judge.standard.train)} images)",
+        "extractor": judge.reference.main.name,
+        "digest": judge.reference.main.digest,
+        "seed": params.seed,
+        "sample_seed": params.sample.seed,
+        "neighbours": params.evaluate.neighbours,
+        "manifold_points": params.evaluate.manifold_points,
+        "grids": {point.sampler: point.sample.grid for point in stepped},
+    }
+    metrics: dict[str, Any] = rounded(sweep_metrics(by_guidance, by_steps, protocol))
+    write_table(workspace.plot("sweep_guidance"), guidance_table(by_guidance))
+    write_table(workspace.plot("sweep_evaluations"), evaluations_table(by_steps))
+    files.write_json(workspace.metrics("sweep"), metrics)
+    return metrics
+
+
+def _key(sample: SampleParams) -> str:
+    return sample.model_dump_json()
+
+
+def _judge(params: Params, workspace: Workspace, device: torch.device) -> PointJudge:
+    train, val, test = (load_split(workspace, name) for name in ("train", "val", "test"))
+    settings = FidelitySettings.of(params.evaluate, seed=params.seed)
+    check_splits(len(train), len(test), settings.neighbours, settings.coverage_neighbours)
+    reference = read_reference(
+        workspace.reference,
+        ExtractorSettings.of(params.reference, seed=params.seed, root=workspace.root),
+        {"train": len(train), "val": len(val), "test": len(test)},
+        device,
+    )
+    return PointJudge(
+        reference=reference,
+        standard=Standard(reference.features[reference.main.name].train, settings),
+        size=min(params.sweep.count, len(test)),
+        test=test,
+        recipe=Recipe(**params.reference.model_dump(include={"steps", "batch_size", "lr"})),
+        seed=params.seed,
+        device=device,
+    )
+
+
+if __name__ == "__main__":
+    run_stage(sweep, joined=joined)

@@ -1,0 +1,102 @@
+"""The points of a sweep, and what they show of samplers whose denoiser is known exactly."""
+
+from collections import deque
+
+import pytest
+import torch
+
+from rediffuse.diffusion import Process
+from rediffuse.frechet import Gaussian, frechet_distance
+from rediffuse.params import Params, SweepParams
+from rediffuse.samplers import GRIDS, SamplerSettings, build_sampler, trajectory
+from rediffuse.sweep import StepsPoint, best_grid, guidance_points, steps_points
+from tests.data.planted import params_with
+from tests.diffusion.analytic import MixtureDenoiser
+from tests.diffusion.families import PROCESSES
+
+SAMPLERS = tuple(params_with().sweep.steps.model_dump())
+MEANS, STD = (-0.5, 0.1, 0.6), 0.1
+
+
+def swept(**changes: object) -> Params:
+    return params_with(**changes)
+
+
+def test_a_point_changes_the_guidance_scale_and_nothing_else():
+    params = swept(sample__guidance=1.5, sweep__guidance=(1.0, 3.0), sample__churn=2.0)
+    points = guidance_points(params.sweep, params.sample, labelled=True)
+    assert [(point.scale, point.sample.guidance) for point in points] == [(1.0, 1.0), (3.0, 3.0)]
+    for point in points:
+        assert point.sample.model_copy(update={"guidance": 1.5}) == params.sample
+
+
+@pytest.mark.parametrize(("reference", "scales"), [("label", [1.0]), ("snapshot", [1.0, 2.0])])
+def test_a_model_without_classes_is_guided_by_snapshots_alone(reference: str, scales: list[float]):
+    params = swept(sample__guidance_reference=reference, sweep__guidance=(1.0, 2.0))
+    points = guidance_points(params.sweep, params.sample, labelled=False)
+    assert [point.scale for point in points] == scales
+
+
+def test_the_default_model_and_one_point_of_its_own_sampler_are_the_same():
+    params = swept(sweep__guidance=(1.0,))
+    (plain,) = guidance_points(params.sweep, params.sample, labelled=True)
+    own = [point for point in steps_points(params.sweep, params.sample, "edm") if point.steps == params.sample.steps]
+    assert plain.sample == params.sample
+    assert [(point.sampler, point.sample) for point in own] == [("heun", params.sample)]
+
+
+def test_what_belongs_to_the_models_own_sampler_is_left_to_it():
+    params = swept(sample__sampler="ddim", sample__eta=0.7, sample__corrector_steps=2, sample__threshold="static")
+    for point in steps_points(every(5), params.sample, "edm"):
+        type(point.sample).model_validate(point.sample.model_dump())
+        assert (point.sample.sampler, point.sample.steps, point.sample.corrector_steps) == (point.sampler, 5, 0)
+        assert point.sample.eta == (point.sampler == "euler_maruyama")
+        assert point.sample.threshold == "static"
+
+
+def every(*steps: int) -> SweepParams:
+    return swept(**{f"sweep__steps__{name}": steps for name in SAMPLERS}).sweep
+
+
+def distance(process: Process, point: StepsPoint, real: Gaussian, count: int = 1000) -> float:
+    """The Fréchet distance in pixels of images of a mixture of Gaussians."""
+    steps = trajectory(
+        MixtureDenoiser(process, MEANS, STD),
+        process,
+        build_sampler(point.sampler, SamplerSettings(eta=point.sample.eta)),
+        GRIDS[point.sample.grid](process, point.steps),
+        shape=(1, 2, 2),
+        labels=None,
+        indices=range(count),
+        seed=0,
+        device=torch.device("cpu"),
+    )
+    return frechet_distance(real, Gaussian.of(deque(steps, maxlen=1).pop().x.flatten(1).double().numpy()))
+
+
+@pytest.fixture(scope="module")
+def real() -> Gaussian:
+    draw = torch.Generator().manual_seed(1)
+    means = torch.tensor(MEANS)[torch.randint(3, (20_000, 1), generator=draw)]
+    return Gaussian.of((means + STD * torch.randn(20_000, 4, generator=draw)).double().numpy())
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+@pytest.mark.parametrize("name", ["ddpm", "edm", "flow"])
+def test_with_more_evaluations_the_distance_falls_for_each_sampler(name: str, sampler: str, real: Gaussian):
+    process = PROCESSES[name]
+    points = [point for point in steps_points(every(5, 20, 40), swept().sample, name) if point.sampler == sampler]
+    few, more, many = (distance(process, point, real) for point in points)
+    # With many steps what is left is the chance of a thousand images.
+    assert more < few
+    assert many < max(more, 0.003)
+    assert many < 0.01
+
+
+def test_the_grids_are_better_than_equal_steps_in_time_where_these_waste_them(real: Gaussian):
+    sample = swept().sample
+    for name, sampler, other in (("edm", "ddim", "uniform"), ("flow", "ddim", "karras"), ("flow", "heun", "karras")):
+        (point,) = (point for point in steps_points(every(20), sample, name) if point.sampler == sampler)
+        worse = StepsPoint(sampler, 20, point.sample.model_copy(update={"grid": other}))
+        assert best_grid(sampler, name) == point.sample.grid != other
+        assert distance(PROCESSES[name], point, real) < 0.3 * distance(PROCESSES[name], worse, real)
