@@ -12,14 +12,17 @@ from rediffuse.evaluation.extractors.features import extract
 from rediffuse.evaluation.fidelity.protocol import FidelitySettings, least_images
 from rediffuse.evaluation.likelihood import LikelihoodSettings, describe_likelihood, likelihood_metrics
 from rediffuse.evaluation.reference import read_reference
-from rediffuse.evaluation.report.assembly import assemble, beside_nearest
-from rediffuse.evaluation.report.page import render
+from rediffuse.evaluation.report.assembly import Made, assemble, first_beside_nearest
+from rediffuse.evaluation.report.cost import cost_of
+from rediffuse.evaluation.report.facts import identity
+from rediffuse.evaluation.report.outs import write_report
 from rediffuse.evaluation.samples import read_samples
 from rediffuse.evaluation.scoring import RealImages, score
 from rediffuse.evaluation.utility.confusion import confusion_table
 from rediffuse.evaluation.utility.recipe import Recipe
 from rediffuse.model import load_model
 from rediffuse.params import Params
+from rediffuse.provenance.environment import environment
 from rediffuse.stage import run_stage
 from rediffuse.tables import rounded, write_table
 from rediffuse.training.validation import loss_by_noise_level
@@ -30,7 +33,8 @@ from rediffuse.workspace import Workspace
 def evaluate(params: Params, workspace: Workspace) -> dict[str, Any]:
     """Score distribution, use to a classifier, likelihood, and loss by noise level.
 
-    Writes metrics/evaluate.json, plots/confusion.csv, plots/loss_by_noise_level.csv and reports/report.html.
+    Writes metrics/evaluate.json, plots/confusion.csv, plots/loss_by_noise_level.csv, reports/report.html,
+    reports/model_card.md and reports/figures/.
     """
     device = runtime.start(params.runtime)
     card = Card.read(workspace.card)
@@ -78,19 +82,27 @@ def evaluate(params: Params, workspace: Workspace) -> dict[str, Any]:
     confusion = scores.agreement.confusion if scores.agreement else np.zeros((0, 0), np.int64)
     write_table(workspace.plot("loss_by_noise_level"), noise_levels)
     write_table(workspace.plot("confusion"), confusion_table(confusion, card.classes))
-    report = assemble(
-        metrics=metrics,
-        card=card,
-        params=params.tracked(),
+    made = Made(
         grid=workspace.grid.read_bytes(),
+        raw_grid=None,
         film=workspace.film.read_bytes(),
-        copies=beside_nearest(samples.images, generated, train.images, reference.features["train"]),
+        suspicious=first_beside_nearest(samples.images, generated, train.images, reference.features["train"]),
         training=pd.read_csv(workspace.plot("training")),
         validation=pd.read_csv(workspace.plot("validation")),
         noise_levels=noise_levels,
-        agreement=scores.agreement,
+        guidance=pd.DataFrame(),
+        evaluations=pd.DataFrame(),
+        confusion=scores.agreement.confusion if scores.agreement else None,
+        cost=cost_of(
+            model,
+            examples=params.train.steps * params.train.batch_size,
+            evaluations=files.read_json(workspace.metrics("sample"))["evaluations"],
+            device=device,
+        ),
+        identity=identity(workspace),
+        environment=environment(workspace.root),
     )
-    files.write_bytes(workspace.report, render(report).encode())
+    write_report(workspace, assemble(metrics, card, params.tracked(), made), metrics, card, params.tracked())
     files.write_json(workspace.metrics("evaluate"), metrics)
     return metrics
 

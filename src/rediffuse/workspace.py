@@ -105,12 +105,24 @@ class Workspace:
         return self.root / "samples" / "grid.png"
 
     @property
+    def raw_grid(self) -> Path:
+        return self.root / "samples" / "grid_raw.png"
+
+    @property
     def film(self) -> Path:
         return self.root / "samples" / "film.png"
 
     @property
     def report(self) -> Path:
         return self.root / "reports" / "report.html"
+
+    @property
+    def figures(self) -> Path:
+        return self.root / "reports" / "figures"
+
+    @property
+    def model_card(self) -> Path:
+        return self.root / "reports" / "model_card.md"
 
     @property
     def data_report(self) -> Path:
