@@ -1,6 +1,7 @@
 """HTML pages as single files: everything inline, nothing fetched, no script, readable on light and on dark screens."""
 
 import base64
+import re
 from dataclasses import dataclass
 
 from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
@@ -33,8 +34,8 @@ class Reading:
 def templates(package: str) -> Environment:
     """The HTML templates in the folder of a package, and below them the ones of this folder: base, style and parts.
 
-    Filters: inline (the bytes of a PNG or JPEG as an address), three (decimals), breakable (a long name that may go on in
-    the next line behind a dot or an underscore).
+    Filters: inline (the bytes of a PNG or JPEG as an address), three (decimals), breakable (a long name, that
+    may go on in the next line behind a dot or an underscore).
     """
     environment = Environment(
         loader=ChoiceLoader([PackageLoader(name, ".") for name in (package, __name__)]),
@@ -55,10 +56,8 @@ def number(value: float) -> str:
 
 
 def _breakable(text: str) -> Markup:
-    broken = str(escape(text))
-    for mark in (".", "_"):
-        broken = broken.replace(mark, f"{mark}<wbr>")
-    return Markup(broken)
+    # Between letters only: 0.9 stays whole.
+    return Markup("<wbr>").join(escape(part) for part in re.split(r"(?<=[A-Za-z][._])(?=[A-Za-z])", text))
 
 
 def _data_address(image: bytes) -> Markup:

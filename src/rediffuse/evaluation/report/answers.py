@@ -7,6 +7,8 @@ from rediffuse.pages import Reading, number
 
 COPYING = -3.0
 """A C_T below it is no accident: a standard normal deviate is, once in 740 times."""
+SURPRISING = 2.0
+"""Beyond it, to either side, it is by chance in 1 of 20 times."""
 NO_PROOF = (
     "Distances prove no privacy: they show copies that look alike to this extractor, and membership inference shows "
     "what this one attack finds. A model that passes may still give training data away."
@@ -26,6 +28,9 @@ def read_utility(scores: dict[str, Any] | None, *, repeats: int | None = None) -
     chance = scores.get("gan_test_accuracy_shuffled")
     by_chance = "" if chance is None else f" With the labels shuffled: {100 * chance:.1f}."
     mean = f" (mean of {repeats} trainings)" if repeats and repeats > 1 else ""
+    validation = (
+        f" Of real validation images {100 * scores['cas_val_accuracy']:.1f}." if "cas_val_accuracy" in scores else ""
+    )
     rows = [
         Reading(
             "GAN-test accuracy",
@@ -42,7 +47,7 @@ def read_utility(scores: dict[str, Any] | None, *, repeats: int | None = None) -
             share(cas),
             known[0],
             f"A classifier that saw only generated images knows {100 * cas:.1f} of 100 real test images{mean}; one "
-            f"trained on real images knows {100 * real:.1f}.",
+            f"trained on real images knows {100 * real:.1f}.{validation}",
             None,
             interval(scores, "cas_accuracy", share),
             known[1],
@@ -109,6 +114,9 @@ def _distances(scores: dict[str, Any]) -> list[Reading]:
         words = "Nearer to the training images than new real images are: what copying looks like."
     elif ct > -COPYING:
         words = "Farther from the training images than new real images are: no copies, but not yet real either."
+    elif abs(ct) > SURPRISING:
+        nearer = "nearer to" if ct < 0 else "farther from"
+        words = f"A little {nearer} the training images than new real images are; chance does as much once in 20 times."
     else:
         words = "As far from the training images as new real images, within what this test set can tell."
     rows = [

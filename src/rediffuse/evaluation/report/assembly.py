@@ -35,8 +35,8 @@ from rediffuse.evaluation.report.figures.gain import gain_picture
 from rediffuse.evaluation.report.figures.pairs import suspicious_picture
 from rediffuse.evaluation.report.figures.scale import scale_picture
 from rediffuse.evaluation.report.page import Report
-from rediffuse.evaluation.report.readings import caution, read_fidelity
-from rediffuse.evaluation.report.tables import class_table, controls_table, extractors_table
+from rediffuse.evaluation.report.readings import notes, read_fidelity
+from rediffuse.evaluation.report.tables import class_table, controls_table, extractors_table, gain_table
 from rediffuse.evaluation.report.verdicts import read_verdicts
 from rediffuse.params import flatten
 
@@ -82,6 +82,7 @@ def assemble(metrics: dict[str, Any], card: Card, params: dict[str, Any], made: 
         metrics: the content of metrics/evaluate.json.
         params: the tracked parameters, nested.
     """
+    repeats = params["reference"]["repeats"]
     sample, fidelity, utility = params["sample"], metrics["fidelity"], metrics["utility"]
     protocol = metrics["protocol"]
     of_fidelity = protocol.get("fidelity", protocol)
@@ -95,14 +96,13 @@ def assemble(metrics: dict[str, Any], card: Card, params: dict[str, Any], made: 
         raw_grid=made.raw_grid,
         film=made.film,
         fidelity=read_fidelity(fidelity, metrics.get("controls")),
-        caution=caution(of_fidelity["images"]),
+        notes=notes(fidelity, images=of_fidelity["images"], generated=metrics["n_samples"]),
         controls=controls_table(fidelity, metrics.get("controls")),
         extractors=extractors_table(extractor, fidelity, metrics.get("by_extractor")),
         by_class=class_table(fidelity, utility, card.classes),
-        utility=read_utility(
-            utility, repeats=params["reference"]["repeats"] if "cas_accuracy_low" in (utility or {}) else None
-        ),
+        utility=read_utility(utility, repeats=repeats if "cas_accuracy_low" in (utility or {}) else None),
         no_utility="" if utility else _no_utility(protocol),
+        gain=gain_table(utility),
         memorisation=read_memorisation(metrics.get("memorisation")),
         likelihood=read_likelihood(metrics["likelihood"]),
         figures=_figures(metrics, card.classes, float(sample["guidance"]), made),

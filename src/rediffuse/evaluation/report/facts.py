@@ -8,6 +8,7 @@ from typing import Any
 from rediffuse import files
 from rediffuse.data.card import Card
 from rediffuse.evaluation.report.cost import Cost
+from rediffuse.evaluation.report.names import printable
 from rediffuse.pages import number
 from rediffuse.provenance.environment import PACKAGES
 from rediffuse.provenance.pipeline import stage_files
@@ -65,7 +66,7 @@ def data_facts(card: Card) -> dict[str, str]:
         "retrieved": card.retrieved,
         "images": f"{card.count:,}",
         "shape": shape_text(card),
-        "classes": ", ".join(f"{name} ({card.class_counts[name]:,})" for name in card.classes) or "none",
+        "classes": ", ".join(f"{printable(name)} ({card.class_counts[name]:,})" for name in card.classes) or "none",
         "mean and standard deviation on [-1, 1]": f"{number(card.mean)}, {number(card.std)}",
     }
     return {name: value for name, value in facts.items() if value}

@@ -125,7 +125,7 @@ def _scores(report: Report) -> str:
     groups = ((report.fidelity, "real test images"), (report.utility, "real images"), (report.likelihood, "baseline"))
     tables = [_readings(rows, floor) for rows, floor in groups if rows]
     note = "Numbers in brackets: 95 % intervals."
-    return "\n\n".join(["## Scores", " ".join(filter(None, (note, escaped(report.caution)))), *tables])
+    return "\n\n".join(["## Scores", " ".join([note, *map(escaped, report.notes)]), *tables])
 
 
 def _memorisation(report: Report) -> str:

@@ -1,6 +1,6 @@
 """How people call the scores, the control images and the aspects of a verdict."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from rediffuse.pages import number
@@ -9,6 +9,11 @@ from rediffuse.pages import number
 def share(value: float) -> str:
     """Three decimals, for what lies between 0 and 1."""
     return f"{value:.3f}"
+
+
+def printable(name: str) -> str:
+    """A name of the user's with what can't be printed, line ends and direction marks among it, as escapes."""
+    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode("ascii") for each in name)
 
 
 def points(value: float) -> str:
@@ -70,6 +75,11 @@ ASPECTS = {
 def scores_in(found: dict[str, float]) -> list[Score]:
     """The scores that a block of metrics holds, in the order of the report."""
     return [score for score in SCORES if score.key in found]
+
+
+def by_count(counts: Iterable[str]) -> list[str]:
+    """Numbers of images as metrics name them, the fewest first and "all" last."""
+    return sorted(counts, key=lambda name: (not name.isdigit(), int(name) if name.isdigit() else 0))
 
 
 def interval(scores: dict[str, float], name: str, written: Callable[[float], str]) -> str:

@@ -33,10 +33,11 @@ class Report:
         verdicts: an aspect each.
         grid, raw_grid, film: PNG bytes of samples by the averaged and by the raw weights, and of images emerging from
             noise; raw_grid None where there is none.
-        fidelity: scores of distribution; caution: what to bear in mind of them.
+        fidelity: scores of distribution; notes: what to bear in mind of them.
         controls, extractors: the same scores of images bad on purpose, and by other extractors.
         by_class: a row a class.
         utility: of use to a classifier, or `no_utility`, why there are no such scores.
+        gain: what generated images add to real ones.
         memorisation, likelihood: their scores.
         figures: by the name of their file: scale, by_class, confusion, training, noise_levels, guidance, evaluations,
             gain, suspicious. One that is missing is left out.
@@ -51,12 +52,13 @@ class Report:
     raw_grid: bytes | None
     film: bytes
     fidelity: list[Reading]
-    caution: str
+    notes: list[str]
     controls: Table | None
     extractors: Table | None
     by_class: Table | None
     utility: list[Reading]
     no_utility: str
+    gain: Table | None
     memorisation: list[Reading]
     likelihood: list[Reading]
     figures: dict[str, Picture]

@@ -4,10 +4,10 @@ No line says more than the intervals allow: where they overlap, the two can't be
 not to say that they are equal.
 """
 
-from typing import Literal
+from typing import Any, Literal
 
-from rediffuse.evaluation.report.names import CONTROLS, Score, interval, scores_in
-from rediffuse.pages import Reading
+from rediffuse.evaluation.report.names import Score, interval, scores_in, share
+from rediffuse.pages import Reading, number
 
 Standing = Literal["alike", "better", "worse", "unknown"]
 SMALL = 1000  # images; below it one image is more than 0.1 points
@@ -31,6 +31,14 @@ _SHARES = {
     ),
 }
 """Of each share: a sentence, and what a value above that of real images would mean."""
+_CONTROLS = {
+    "half_of_train": "half of the training images",
+    "missing_class": "real images without one class",
+    "noised": "noised real images",
+    "blurred": "blurred real images",
+    "shuffled": "shuffled real images",
+    "uniform": "uniform noise",
+}
 _ENDINGS = {
     "alike": "{0}. The difference is within the intervals.",
     "better": "{0}. More, beyond the intervals: {1}.",
@@ -54,7 +62,7 @@ def standing(scores: dict[str, float], name: str, *, lower: bool) -> Standing:
     return "better" if (high < floor) == lower else "worse"
 
 
-def read_fidelity(scores: dict[str, float], controls: dict[str, dict[str, float]] | None = None) -> list[Reading]:
+def read_fidelity(scores: dict[str, Any], controls: dict[str, dict[str, float]] | None = None) -> list[Reading]:
     """Readings of the section `fidelity` of metrics/evaluate.json.
 
     Args:
@@ -74,17 +82,40 @@ def read_fidelity(scores: dict[str, float], controls: dict[str, dict[str, float]
                 interval(scores, f"{score.key}_floor", score.written),
             )
         )
+    if labels := scores.get("labels"):
+        rows.append(
+            Reading(
+                "Deviation of the classes",
+                share(labels["deviation"]),
+                share(labels["deviation_floor"]),
+                f"{100 * labels['deviation']:.1f} of 100 images would have to change class for the shares that the "
+                "judge sees to be those asked for. It errs on real images, too.",
+                None,
+            )
+        )
     return rows
 
 
-def caution(images: int) -> str:
-    """What a reader of scores of so few images should bear in mind; empty where they are many."""
-    if images >= SMALL:
-        return ""
-    return (
-        f"Each score is of {images} images: one of them is {100 / images:.1f} points of precision. "
-        "Differences within the intervals are chance."
-    )
+def notes(scores: dict[str, Any], *, images: int, generated: int) -> list[str]:
+    """What a reader of these scores should bear in mind.
+
+    Args:
+        scores: the section `fidelity` of metrics/evaluate.json.
+        images: that each score is of.
+        generated: that there are.
+    """
+    lines = []
+    if images < SMALL:
+        lines.append(
+            f"Each score is of {images:,} images: one of them is {100 / images:.1f} points of precision. "
+            "Differences within the intervals are chance."
+        )
+    if "fd_full" in scores:
+        lines.append(
+            f"All {generated:,} generated images at once have a Fréchet distance of {number(scores['fd_full'])}: to be "
+            "compared with other models at that number of images; it has no floor."
+        )
+    return lines
 
 
 def _share(scores: dict[str, float], score: Score, found: Standing) -> str:
@@ -108,16 +139,13 @@ def _distance(scores: dict[str, float], score: Score, found: Standing, controls:
 
 def _among(value: float, score: Score, controls: dict[str, dict[str, float]]) -> str:
     """Between which controls a distance lies."""
-    known = sorted((found[score.key], _described(name)) for name, found in controls.items() if score.key in found)
+    known = sorted(
+        (found[score.key], _CONTROLS.get(name, name)) for name, found in controls.items() if score.key in found
+    )
     nearer = [name for found, name in known if found < value]
     farther = [name for found, name in known if found > value]
     if not known:
         return ""
     if not farther:
         return " Farther than every control."
-    return f" Of the controls, {f'{nearer[-1]} is nearer, ' if nearer else ''}{farther[0]} is farther."
-
-
-def _described(control: str) -> str:
-    words = CONTROLS.get(control, control)
-    return f"real images, {words}," if control in ("missing_class", "noised", "blurred", "shuffled") else words
+    return f" That is between {nearer[-1]} and {farther[0]}." if nearer else f" Still nearer than {farther[0]}."

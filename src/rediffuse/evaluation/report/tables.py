@@ -4,7 +4,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from rediffuse.evaluation.report.names import CONTROLS, GENERATED, REAL_TEST, Score, interval, scores_in, share
+from rediffuse.evaluation.report.names import (
+    CONTROLS,
+    GENERATED,
+    REAL_TEST,
+    Score,
+    by_count,
+    interval,
+    points,
+    printable,
+    scores_in,
+    share,
+)
 from rediffuse.evaluation.report.readings import standing
 from rediffuse.pages import number
 
@@ -74,6 +85,20 @@ def _pair(found: Mapping[str, float], score: Score) -> tuple[Cell, Cell]:
     )
 
 
+def gain_table(utility: Mapping[str, Any] | None) -> Table | None:
+    """A row a number of real images: accuracy without and with generated ones, and the gain in points."""
+    if not utility or not utility.get("augmentation"):
+        return None
+    rows = []
+    for count in by_count(utility["augmentation"]):
+        found = utility["augmentation"][count]
+        low, high = found.get("gain_low"), found.get("gain_high")
+        good = None if low is None or high is None or low <= 0 <= high else bool(low > 0)
+        alone, added = Cell(share(found["real_accuracy"])), Cell(share(found["accuracy"]))
+        rows.append((count, (alone, added, Cell(points(found["gain"]), interval(found, "gain", points), good))))
+    return Table(("real images", "alone", "with generated ones", "points gained"), tuple(rows))
+
+
 def class_table(fidelity: Mapping[str, Any], utility: Mapping[str, Any] | None, classes: Sequence[str]) -> Table | None:
     """A row a class: images, FD and recall beside those of real images, shares of the labels, and CAS; None without."""
     if not classes or not utility:
@@ -82,7 +107,9 @@ def class_table(fidelity: Mapping[str, Any], utility: Mapping[str, Any] | None, 
     headings = dict.fromkeys(heading for cells in rows.values() for heading in cells)
     return Table(
         ("class", *headings),
-        tuple((name, tuple(cells.get(heading, EMPTY) for heading in headings)) for name, cells in rows.items()),
+        tuple(
+            (printable(name), tuple(cells.get(heading, EMPTY) for heading in headings)) for name, cells in rows.items()
+        ),
     )
 
 

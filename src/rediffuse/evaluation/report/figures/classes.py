@@ -7,6 +7,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from rediffuse.charts import Palette, Picture, picture
@@ -53,7 +54,9 @@ def by_class_picture(
         recall.set_xlim(-0.04, 1.04)
         share.set_title("share of the images", color=palette.ink, fontsize=9)
         for axes in (distance, share):
-            axes.set_xlim(0, 1.05 * axes.dataLim.xmax)
+            # Without any class large enough, or any share, there is nothing to fit.
+            axes.set_xlim(0, 1.05 * axes.dataLim.xmax if np.isfinite(axes.dataLim.xmax) else 1)
+            axes.xaxis.set_major_locator(MaxNLocator(4))
         for axes in (recall, share):
             axes.tick_params(labelleft=False)
         distance.plot([], [], "o", color=model, markersize=4.5, label="generated")

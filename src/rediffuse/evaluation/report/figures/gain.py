@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from matplotlib.figure import Figure
 
 from rediffuse.charts import Palette, Picture, picture
-from rediffuse.evaluation.report.names import share
+from rediffuse.evaluation.report.names import by_count
 
 
 def gain_picture(augmentation: Mapping[str, Mapping[str, float]]) -> Picture:
@@ -14,7 +14,7 @@ def gain_picture(augmentation: Mapping[str, Mapping[str, float]]) -> Picture:
     Args:
         augmentation: `utility.augmentation` of metrics/evaluate.json: number of real images (or "all") -> scores.
     """
-    counts = sorted(augmentation, key=lambda name: (not name.isdigit(), int(name) if name.isdigit() else 0))
+    counts = by_count(augmentation)
 
     def draw(figure: Figure, palette: Palette) -> None:
         axes = figure.subplots()
@@ -26,10 +26,6 @@ def gain_picture(augmentation: Mapping[str, Mapping[str, float]]) -> Picture:
                 [100 * low, 100 * high], [row, row], color=palette.series[1], linewidth=1.8, solid_capstyle="butt"
             )
             axes.plot([100 * found["gain"]], [row], "o", color=palette.series[1], markersize=6)
-            axes.text(
-                1.02, row, f"{share(found['real_accuracy'])} → {share(found['accuracy'])}", fontsize=8, va="center",
-                color=palette.ink, transform=axes.get_yaxis_transform(),
-            )  # fmt: skip
         axes.set_yticks(range(len(counts)), [f"{name} real" for name in counts])
         axes.set_ylim(len(counts) - 0.4, -0.6)
         axes.set_xlabel("points of accuracy gained on real test images by adding generated ones")

@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 
+from rediffuse.evaluation.report.names import printable
+
 LONGEST = 18
 
 
@@ -10,7 +12,7 @@ def label(name: str) -> str:
 
     It is plain text: give it to matplotlib with parse_math=False, for which a $ begins a formula otherwise.
     """
-    plain = "".join(each if each.isprintable() else each.encode("unicode_escape").decode("ascii") for each in name)
+    plain = printable(name)
     return plain if len(plain) <= LONGEST else f"{plain[: LONGEST - 1]}…"
 
 
