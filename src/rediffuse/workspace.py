@@ -105,10 +105,6 @@ class Workspace:
         return self.root / "samples" / "grid.png"
 
     @property
-    def raw_grid(self) -> Path:
-        return self.root / "samples" / "grid_raw.png"
-
-    @property
     def film(self) -> Path:
         return self.root / "samples" / "film.png"
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from rediffuse.charts import Picture, on_paper
 from rediffuse.evaluation.report.answers import NO_PROOF
 from rediffuse.evaluation.report.facts import COMMANDS
+from rediffuse.evaluation.report.figures.classes import MOST
 from rediffuse.evaluation.report.tables import Table
 from rediffuse.evaluation.report.verdicts import Verdict
 from rediffuse.pages import Reading, templates
@@ -73,7 +74,7 @@ class Report:
 def render(report: Report) -> str:
     """The page as HTML text."""
     template = templates("rediffuse.evaluation.report").get_template("report.html")
-    return template.render(report=report, commands=COMMANDS, curves=_CURVES, pairs=_PAIRS, no_proof=NO_PROOF)
+    return template.render(report=report, commands=COMMANDS, curves=_CURVES, pairs=_PAIRS, no_proof=NO_PROOF, most=MOST)
 
 
 def figure_files(report: Report) -> dict[str, bytes]:

@@ -1,6 +1,6 @@
 """The report's tables of numbers: image sets by score, extractors by score, and everything by class."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -127,20 +127,20 @@ def _class_cells(name: str, fidelity: Mapping[str, Any], utility: Mapping[str, A
         }
     if "labels" in fidelity:
         shares = fidelity["labels"]["by_class"].get(name, {})
-        cells |= {f"share {kind}": _number(shares.get(kind)) for kind in ("asked", "seen", "real")}
+        cells |= {f"share {kind}": _number(shares.get(kind), number) for kind in ("asked", "seen", "real")}
     cells["GAN-test"] = _number(utility.get("gan_test_recall", {}).get(name))
     scores = utility["per_class"].get(name, {})
     return cells | {f"CAS {kind}": _number(scores.get(kind.lower())) for kind in ("precision", "recall", "F1")}
 
 
-def _of_class(found: dict[str, float], name: str, written: Any, *, lower: bool) -> Cell:
+def _of_class(found: dict[str, float], name: str, written: Callable[[float], str], *, lower: bool) -> Cell:
     if name not in found:
         return Cell("too few" if name == "fd" else "")
     good = False if standing(found, name, lower=lower) == "worse" else None
     return Cell(written(found[name]), interval(found, name, written), good)
 
 
-def _floor(found: dict[str, float], name: str, written: Any) -> Cell:
+def _floor(found: dict[str, float], name: str, written: Callable[[float], str]) -> Cell:
     return Cell(written(found[f"{name}_floor"])) if f"{name}_floor" in found else EMPTY
 
 
@@ -148,5 +148,5 @@ def _count(found: dict[str, float]) -> Cell:
     return Cell(f"{found['images']:.0f}") if "images" in found else EMPTY
 
 
-def _number(value: float | None) -> Cell:
-    return EMPTY if value is None else Cell(share(value))
+def _number(value: float | None, written: Callable[[float], str] = share) -> Cell:
+    return EMPTY if value is None else Cell(written(value))
