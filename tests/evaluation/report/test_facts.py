@@ -8,6 +8,7 @@ import torch
 from rediffuse.evaluation.report.cost import forward_flops
 from rediffuse.evaluation.report.facts import environment_facts, identity, protocol_facts, scaled
 from rediffuse.model import build_model, describe
+from rediffuse.networks.attention import SelfAttention
 from rediffuse.workspace import Workspace
 from tests.data.planted import params_with
 from tests.evaluation.report.constructed import metrics
@@ -51,25 +52,29 @@ def test_what_machines_with_equal_numbers_do_not_share_is_not_on_the_page() -> N
     assert environment_facts(here | {"device": "cuda"}) != environment_facts(here)
 
 
-def test_flops_are_twice_the_multiplications_of_the_layers() -> None:
+def test_flops_are_twice_the_multiplications_of_layers_and_attention_by_no_fused_kernel() -> None:
     params = params_with()
     description = describe(params.model, params.diffusion, shape=(1, 8, 8), classes=("a", "b"), sigma_data=0.5)
     model = build_model(description, torch.device("cpu"))
-    counted = 0
+    expected, fused = 0, []
 
     def count(layer: torch.nn.Module, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
-        nonlocal counted
-        if isinstance(layer, torch.nn.Conv1d | torch.nn.Conv2d):
-            counted += 2 * output.numel() * layer.weight[0].numel()
+        nonlocal expected
+        if isinstance(layer, torch.nn.Conv2d):
+            expected += 2 * output.numel() * layer.weight[0].numel()
         elif isinstance(layer, torch.nn.Linear):
-            counted += 2 * output.numel() * layer.in_features
+            expected += 2 * output.numel() * layer.in_features
+        elif isinstance(layer, SelfAttention):
+            # Queries by keys, and weights by values.
+            expected += 2 * 2 * output[0, 0].numel() ** 2 * output.shape[1]
+            # The counter takes the one of the CPU for nothing.
+            fused.append(torch.backends.cuda.flash_sdp_enabled())
 
     for layer in model.denoiser.modules():
         layer.register_forward_hook(count)
-    flops = forward_flops(model, torch.device("cpu"))
-    # What is left are the two products of each attention.
-    assert counted < flops < 1.1 * counted
-    assert forward_flops(model, torch.device("cpu")) == flops
+    assert forward_flops(model, torch.device("cpu")) == expected
+    assert fused
+    assert not any(fused)
 
 
 @pytest.mark.parametrize(

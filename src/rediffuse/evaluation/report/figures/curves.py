@@ -54,11 +54,14 @@ def noise_level_curve(rows: pd.DataFrame) -> Picture:
                     "": (averaged, "o-", "averaged weights"),
                 }[column.removeprefix(quantity)]
                 axes.plot(rows["noise_to_signal"], rows[column], style, color=colour, markersize=3, label=words)
-            axes.set_xscale("log")
             if (rows[columns] > 0).all(axis=None):
-                logarithmic(axes)
+                logarithmic(axes, abscissa=True)
+            else:
+                axes.set_xscale("log")
             axes.set_xlabel("noise-to-signal ratio σ/α")
-            axes.set_title({"loss": "weighted loss", "mse": "squared error of x₀"}[quantity], color=palette.ink)
+            axes.set_title(
+                {"loss": "weighted loss", "mse": "squared error of x₀"}[quantity], color=palette.ink, fontsize=9
+            )
         if len(columns) > 1:
             legend(panels[1], palette)
 
