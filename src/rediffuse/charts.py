@@ -11,6 +11,7 @@ from matplotlib.axis import Axis
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullFormatter
+from PIL import Image
 
 CSS_PIXELS_AN_INCH = 110
 DOTS_AN_INCH = 165
@@ -55,6 +56,15 @@ def picture(draw: Callable[[Figure, Palette], None], inches: tuple[float, float]
     """
     light, dark = (_png(draw, inches, palette) for palette in (LIGHT, DARK))
     return Picture(light, dark, alt, round(inches[0] * CSS_PIXELS_AN_INCH))
+
+
+def on_paper(png: bytes) -> bytes:
+    """A transparent picture on white, for viewers that may be dark."""
+    with Image.open(io.BytesIO(png)) as image:
+        layer = image.convert("RGBA")
+    target = io.BytesIO()
+    Image.alpha_composite(Image.new("RGBA", layer.size, "#ffffff"), layer).convert("RGB").save(target, "PNG")
+    return target.getvalue()
 
 
 def legend(axes: Axes, palette: Palette, *, above: bool = False) -> None:

@@ -34,6 +34,8 @@ OUTS = (
     "reports/data.html",
     "reports/data/flow.png",
     "reports/report.html",
+    "reports/model_card.md",
+    "reports/figures/training.png",
 )
 
 

@@ -8,12 +8,13 @@ import pandas as pd
 import pytest
 import torch
 
+from rediffuse import files
 from rediffuse.data.card import Card
 from rediffuse.data.dataset import load_split
 from rediffuse.errors import UserError
-from rediffuse.evaluation.report.figures import montage
 from rediffuse.model import build_model, describe, save_model
 from rediffuse.params import Params
+from rediffuse.pictures import class_grid
 from rediffuse.randomness import seeded_global
 from rediffuse.workspace import Workspace
 from stages.evaluate import evaluate
@@ -34,7 +35,8 @@ def with_samples(workspace: Workspace, params: Params, count: int) -> Workspace:
     np.save(workspace.sampled_images, np.clip(noisy, 0, 255).astype(np.uint8))
     np.save(workspace.sampled_labels, train.labels[chosen])
     for path in (workspace.grid, workspace.film):
-        path.write_bytes(montage([train.images[:4]]))
+        path.write_bytes(class_grid(train.images[:4], train.labels[:4], ()))
+    files.write_json(workspace.metrics("sample"), {"count": count, "evaluations": 35.0})
     workspace.plot("training").parent.mkdir(parents=True)
     workspace.plot("training").write_text("step,loss,lr\n1,2.0,0.001\n2,1.0,0.002\n")
     workspace.plot("validation").write_text("step,val_loss,val_loss_ema\n2,1.5,1.4\n")
@@ -141,14 +143,20 @@ def test_the_plots_are_tables_that_dvc_can_draw(evaluated: Workspace) -> None:
 
 def test_a_second_run_writes_the_same_bytes(evaluated: Workspace, params: Params) -> None:
     first = outs(evaluated)
+    (evaluated.figures / "stale.png").write_bytes(b"of another evaluation")
     evaluate(params, evaluated)
     assert outs(evaluated) == first
 
 
 def test_the_report_holds_no_path_of_this_machine(evaluated: Workspace) -> None:
-    html = evaluated.report.read_text()
-    assert str(evaluated.root) not in html
-    assert str(Path.cwd()) not in html
+    for text in (evaluated.report.read_text(), evaluated.model_card.read_text()):
+        assert str(evaluated.root) not in text
+        assert str(Path.cwd()) not in text
+
+
+def test_the_figures_lie_beside_the_report(evaluated: Workspace) -> None:
+    names = {path.name for path in evaluated.figures.iterdir()}
+    assert {"training.png", "noise_levels.png", "confusion.png", "suspicious.png"} <= names
 
 
 def test_too_few_samples_are_a_users_error_that_leaves_the_outs_alone(evaluated: Workspace, params: Params) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from rediffuse.evaluation.report.readings import share
+from rediffuse.evaluation.report.names import share
 from rediffuse.pages import number
 
 _FIDELITY = ("fd", "kid", "precision", "recall", "f1")

@@ -1,10 +1,11 @@
 """HTML pages as single files: everything inline, nothing fetched, no script, readable on light and on dark screens."""
 
 import base64
+import re
 from dataclasses import dataclass
 
 from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 _SIGNATURES = {b"\x89PNG": "png", b"\xff\xd8\xff": "jpeg"}
 
@@ -18,6 +19,7 @@ class Reading:
         value, floor: as text; floor is empty where there is none.
         words: what the two say.
         good: whether real images score no better, within the spread; None where the question has no answer.
+        interval, floor_interval: where value and floor may lie, as text; empty where it is not known.
     """
 
     name: str
@@ -25,12 +27,15 @@ class Reading:
     floor: str
     words: str
     good: bool | None
+    interval: str = ""
+    floor_interval: str = ""
 
 
 def templates(package: str) -> Environment:
     """The HTML templates in the folder of a package, and below them the ones of this folder: base, style and parts.
 
-    Filters: inline (the bytes of a PNG or JPEG as an address), three (decimals).
+    Filters: inline (the bytes of a PNG or JPEG as an address), three (decimals), breakable (a long name, that
+    may go on in the next line behind a dot or an underscore).
     """
     environment = Environment(
         loader=ChoiceLoader([PackageLoader(name, ".") for name in (package, __name__)]),
@@ -40,6 +45,7 @@ def templates(package: str) -> Environment:
         lstrip_blocks=True,
     )
     environment.filters["inline"] = _data_address
+    environment.filters["breakable"] = _breakable
     environment.filters["three"] = lambda value: f"{value:.3f}"
     return environment
 
@@ -47,6 +53,11 @@ def templates(package: str) -> Environment:
 def number(value: float) -> str:
     """Three significant digits, without an exponent where it is avoidable."""
     return f"{value:.3g}" if abs(value) < 999.5 else f"{value:.0f}"
+
+
+def _breakable(text: str) -> Markup:
+    # Between letters only: 0.9 stays whole.
+    return Markup("<wbr>").join(escape(part) for part in re.split(r"(?<=[A-Za-z][._])(?=[A-Za-z])", text))
 
 
 def _data_address(image: bytes) -> Markup:

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from rediffuse.charts import Picture
+from rediffuse.charts import Picture, on_paper
 from rediffuse.pages import Reading, templates
 from rediffuse.survey.groups import Groups
-from rediffuse.survey.strips import Strip, contact_sheet, on_paper
+from rediffuse.survey.strips import Strip, contact_sheet
 from rediffuse.survey.thumbnails import SIDE
 
 

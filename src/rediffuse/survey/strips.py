@@ -141,12 +141,3 @@ def contact_sheet(strips: Sequence[Strip]) -> bytes:
     target = io.BytesIO()
     sheet.save(target, "PNG")
     return target.getvalue()
-
-
-def on_paper(png: bytes) -> bytes:
-    """A transparent picture on white, for viewers that may be dark."""
-    with Image.open(io.BytesIO(png)) as image:
-        layer = image.convert("RGBA")
-    target = io.BytesIO()
-    Image.alpha_composite(Image.new("RGBA", layer.size, _PAPER), layer).convert("RGB").save(target, "PNG")
-    return target.getvalue()

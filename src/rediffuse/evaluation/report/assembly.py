@@ -1,87 +1,139 @@
 """From the pieces of an evaluation to the report's contents: what stands where, and under which words."""
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from rediffuse.charts import Picture
 from rediffuse.data.card import Card
-from rediffuse.evaluation.extractors.classifier import Images
-from rediffuse.evaluation.extractors.features import Features
-from rediffuse.evaluation.memorisation.nearest import nearest
-from rediffuse.evaluation.report.figures import confusion_picture, montage, noise_level_curve, training_curves
+from rediffuse.evaluation.report.answers import read_likelihood, read_memorisation, read_utility
+from rediffuse.evaluation.report.cost import Cost
+from rediffuse.evaluation.report.facts import (
+    Identity,
+    cost_facts,
+    data_facts,
+    digest_facts,
+    environment_facts,
+    protocol_facts,
+    shape_text,
+)
+from rediffuse.evaluation.report.figures.classes import by_class_picture, confusion_picture
+from rediffuse.evaluation.report.figures.curves import (
+    evaluations_curve,
+    guidance_curve,
+    noise_level_curve,
+    training_curves,
+)
+from rediffuse.evaluation.report.figures.gain import gain_picture
+from rediffuse.evaluation.report.figures.scale import scale_picture
 from rediffuse.evaluation.report.page import Report
-from rediffuse.evaluation.report.readings import read_fidelity, read_likelihood, read_utility
-from rediffuse.evaluation.utility.agreement import Agreement
-from rediffuse.pages import number
+from rediffuse.evaluation.report.readings import notes, read_fidelity
+from rediffuse.evaluation.report.tables import class_table, controls_table, extractors_table, gain_table
+from rediffuse.evaluation.report.verdicts import read_verdicts
 from rediffuse.params import flatten
 
-COPIES_SHOWN = 10
-NEIGHBOURS_SHOWN = 3
+NO_CLASSES = "none: the data has no classes"
 
 
-def assemble(
-    *,
-    metrics: dict[str, Any],
-    card: Card,
-    params: dict[str, Any],
-    grid: bytes,
-    film: bytes,
-    copies: bytes,
-    training: pd.DataFrame,
-    validation: pd.DataFrame,
-    noise_levels: pd.DataFrame,
-    agreement: Agreement | None,
-) -> Report:
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Made:
+    """What the stages made beside the scores.
+
+    Args:
+        grid, film: PNG bytes; raw_grid: of the raw weights, None where there are none.
+        suspicious: of `suspicious_picture`.
+        training, validation, noise_levels: tables, as `figures.curves` reads them.
+        guidance, evaluations: of the stage sweep; empty where nothing was asked of it.
+        confusion: counts (actual, predicted) of the classifier trained on generated images; None without classes.
+        cost: of the model.
+        identity: digests of model and code.
+        environment: as `provenance.environment` knows it.
+    """
+
+    grid: bytes
+    raw_grid: bytes | None
+    film: bytes
+    suspicious: Picture
+    training: pd.DataFrame
+    validation: pd.DataFrame
+    noise_levels: pd.DataFrame
+    guidance: pd.DataFrame
+    evaluations: pd.DataFrame
+    confusion: NDArray[np.int64] | None
+    cost: Cost
+    identity: Identity
+    environment: Mapping[str, str]
+
+
+def assemble(metrics: dict[str, Any], card: Card, params: dict[str, Any], made: Made) -> Report:
     """The report of one evaluation.
 
     Args:
         metrics: the content of metrics/evaluate.json.
         params: the tracked parameters, nested.
-        grid, film, copies: PNG bytes; `copies` from `beside_nearest`.
-        training, validation, noise_levels: tables of the curves, as `figures` reads them.
-        agreement: of the classifier trained on generated images; None where there are no classes.
     """
-    curves: dict[str, Picture] = {
-        "Training": training_curves(training, validation),
-        "Loss by noise level": noise_level_curve(noise_levels),
-    }
-    if agreement:
-        curves["What the classifier trained on generated images mixes up"] = confusion_picture(
-            agreement.confusion, card.classes
-        )
-    channels, height, width = card.shape
-    kind = {1: "grey", 3: "RGB"}[channels]
-    sample, model, diffusion = params["sample"], params["model"], params["diffusion"]
+    repeats = params["reference"]["repeats"]
+    sample, fidelity, utility = params["sample"], metrics["fidelity"], metrics["utility"]
+    protocol = metrics["protocol"]
+    of_fidelity = protocol.get("fidelity", protocol)
+    extractor = str(params["reference"]["extractors"][0])
     return Report(
-        title=f"{model['name']} · {diffusion['preset']} · {card.source}",
-        subtitle=f"{metrics['n_samples']} images of {width} × {height} pixels ({kind}), "
-        f"drawn with {sample['sampler']} in {sample['steps']} steps, guidance {sample['guidance']:g}.",
-        scores=read_fidelity(metrics["fidelity"]),
-        utility=read_utility(metrics["utility"]),
+        title=title_of(card, params),
+        subtitle=f"{metrics['n_samples']:,} images of {shape_text(card).replace(', ', ' pixels (')}), drawn with "
+        f"{sample['sampler']} in {sample['steps']} steps, guidance {sample['guidance']:g}.",
+        verdicts=read_verdicts(metrics.get("verdicts")),
+        grid=made.grid,
+        raw_grid=made.raw_grid,
+        film=made.film,
+        fidelity=read_fidelity(fidelity, metrics.get("controls")),
+        notes=notes(fidelity, images=of_fidelity["images"], generated=metrics["n_samples"]),
+        controls=controls_table(fidelity, metrics.get("controls")),
+        extractors=extractors_table(extractor, fidelity, metrics.get("by_extractor")),
+        by_class=class_table(fidelity, utility, card.classes),
+        utility=read_utility(utility, repeats=repeats if "cas_accuracy_low" in (utility or {}) else None),
+        no_utility="" if utility else _no_utility(protocol),
+        gain=gain_table(utility),
+        memorisation=read_memorisation(metrics.get("memorisation")),
         likelihood=read_likelihood(metrics["likelihood"]),
-        no_utility="" if agreement else metrics["protocol"]["utility"],
-        grid=grid,
-        film=film,
-        neighbours=copies,
-        curves=curves,
-        per_class=metrics["utility"]["per_class"] if agreement else {},
-        protocol={name: str(value) for name, value in metrics["protocol"].items()},
-        card={
-            "source": card.source,
-            "images": str(card.count),
-            "shape": f"{width} × {height}, {kind}",
-            "classes": ", ".join(f"{name} ({card.class_counts[name]})" for name in card.classes) or "none",
-            "mean and standard deviation on [-1, 1]": f"{number(card.mean)}, {number(card.std)}",
-            "digest": card.digest,
-        },
+        figures=_figures(metrics, card.classes, float(sample["guidance"]), made),
+        cost=cost_facts(made.cost),
+        data=data_facts(card),
+        protocol=protocol_facts(protocol),
+        environment=environment_facts(made.environment),
+        digests=digest_facts(card, made.identity, protocol),
         params={name: str(value) for name, value in flatten(params).items()},
     )
 
 
-def beside_nearest(images: Images, features: Features, real_images: Images, real_features: Features) -> bytes:
-    """The first generated images, and below each the real training images nearest to it, as PNG."""
-    shown = images[:COPIES_SHOWN]
-    count = min(NEIGHBOURS_SHOWN, len(real_images))
-    found = nearest(features[: len(shown)], real_features, count).indices
-    return montage([shown, *(real_images[column] for column in found.T)])
+def title_of(card: Card, params: dict[str, Any]) -> str:
+    """What the model is, in a line."""
+    return f"{params['model']['name']} · {params['diffusion']['preset']} · {card.source}"
+
+
+def _no_utility(protocol: Mapping[str, Any]) -> str:
+    words = protocol.get("utility", NO_CLASSES)
+    return words if isinstance(words, str) else NO_CLASSES
+
+
+def _figures(metrics: dict[str, Any], classes: Sequence[str], guidance: float, made: Made) -> dict[str, Picture]:
+    fidelity, utility = metrics["fidelity"], metrics["utility"] or {}
+    figures = {"training": training_curves(made.training, made.validation)}
+    figures["noise_levels"] = noise_level_curve(made.noise_levels)
+    figures["suspicious"] = made.suspicious
+    if controls := metrics.get("controls"):
+        figures["scale"] = scale_picture(fidelity, controls)
+    if by_class := fidelity.get("by_class"):
+        figures["by_class"] = by_class_picture(by_class, fidelity.get("labels", {}).get("by_class", {}), classes)
+    if made.confusion is not None:
+        figures["confusion"] = confusion_picture(made.confusion, classes)
+    if augmentation := utility.get("augmentation"):
+        figures["gain"] = gain_picture(augmentation)
+    if len(made.guidance):
+        figures["guidance"] = guidance_curve(made.guidance, guidance)
+    if len(made.evaluations):
+        figures["evaluations"] = evaluations_curve(made.evaluations)
+    return figures

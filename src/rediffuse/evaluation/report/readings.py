@@ -1,104 +1,151 @@
-"""One line of plain words for each score, so that a reader need not know which way is better, or how far is far."""
+"""One line of plain words for each score of fidelity: what its value says against that of real images.
 
-from collections.abc import Callable
-from typing import Any
+No line says more than the intervals allow: where they overlap, the two can't be told apart by this test set, which is
+not to say that they are equal.
+"""
 
+from typing import Any, Literal
+
+from rediffuse.evaluation.report.names import Score, interval, scores_in, share
 from rediffuse.pages import Reading, number
 
+Standing = Literal["alike", "better", "worse", "unknown"]
+SMALL = 1000  # images; below it one image is more than 0.1 points
 
-def read_fidelity(scores: dict[str, float]) -> list[Reading]:
-    """Readings of the section `fidelity` of metrics/evaluate.json."""
+_ALIKE = "This test set can't tell it from real images: the intervals overlap."
+_NEARER = "Nearer to the training images than new real ones, beyond the intervals. Copies would be so, too: see Copies?"
+_SHARES = {
+    "precision": (
+        "{value} of 100 generated images look like a real one; of real test images {floor}",
+        "it keeps to what is typical",
+    ),
+    "recall": (
+        "{value} of 100 real images have their like among the generated; among real test images {floor}",
+        "copies of real images would have it, too",
+    ),
+    "f1": ("Precision and recall in one number, their harmonic mean", "look at each of them"),
+    "density": ("How closely generated images crowd around real ones; 1 is expected", "it keeps to what is typical"),
+    "coverage": (
+        "{value} of 100 real images have a generated one close by; a real test image {floor}",
+        "copies of real images would have it, too",
+    ),
+}
+"""Of each share: a sentence, and what a value above that of real images would mean."""
+_CONTROLS = {
+    "half_of_train": "half of the training images",
+    "missing_class": "real images without one class",
+    "noised": "noised real images",
+    "blurred": "blurred real images",
+    "shuffled": "shuffled real images",
+    "uniform": "uniform noise",
+}
+_ENDINGS = {
+    "alike": "{0}. The difference is within the intervals.",
+    "better": "{0}. More, beyond the intervals: {1}.",
+    "worse": "{0}. Less, beyond the intervals.",
+    "unknown": "{0}.",
+}
 
-    def spread(name: str) -> float:
-        return 2 * scores.get(f"{name}_sd", 0.0)
 
-    fd, fd_floor = scores["fd"], scores["fd_floor"]
-    at_floor = fd <= fd_floor + spread("fd")
-    kid, kid_floor = scores["kid"], scores["kid_floor"]
-    kid_at_floor = kid <= kid_floor + max(spread("kid"), 2 * scores["kid_subset_sd"])
-    rows = [
-        Reading(
-            "Fréchet distance",
-            *_both(scores, "fd", number),
-            "No farther from the training images than real test images are."
-            if at_floor
-            else f"{fd / fd_floor:.1f} times as far from the training images as real test images are."
-            if fd_floor > 0
-            else "Farther from the training images than real test images are.",
-            at_floor,
-        ),
-        Reading(
-            "Kernel distance",
-            *_both(scores, "kid", number),
-            "Within the spread of what real test images get."
-            if kid_at_floor
-            else "Above what real test images get, by more than the spread.",
-            kid_at_floor,
-        ),
-    ]
-    for name, title, words in (
-        ("precision", "Precision", "{0} of 100 generated images look like a real one; of real test images {1} do."),
-        (
-            "recall",
-            "Recall",
-            "{0} of 100 real images have their like among the generated; among the real test images {1}.",
-        ),
-        ("f1", "F1", "Precision and recall in one number, their harmonic mean."),
-    ):
-        value, floor = scores[name], scores[f"{name}_floor"]
-        text = words.format(f"{100 * value:.0f}", f"{100 * floor:.0f}")
-        rows.append(Reading(title, *_both(scores, name, share), text, value >= floor - spread(name)))
+def standing(scores: dict[str, float], name: str, *, lower: bool) -> Standing:
+    """Where the interval of a score lies to that of its floor; to the floor itself where that has none.
+
+    Args:
+        lower: whether less is better.
+    """
+    floor = scores.get(f"{name}_floor")
+    low, high = scores.get(f"{name}_low"), scores.get(f"{name}_high")
+    if floor is None or low is None or high is None:
+        return "unknown"
+    if low <= scores.get(f"{name}_floor_high", floor) and scores.get(f"{name}_floor_low", floor) <= high:
+        return "alike"
+    return "better" if (high < floor) == lower else "worse"
+
+
+def read_fidelity(scores: dict[str, Any], controls: dict[str, dict[str, float]] | None = None) -> list[Reading]:
+    """Readings of the section `fidelity` of metrics/evaluate.json.
+
+    Args:
+        controls: its section `controls`: a distance beyond that of real images is set among theirs.
+    """
+    rows = []
+    for score in scores_in(scores):
+        found = standing(scores, score.key, lower=score.lower)
+        rows.append(
+            Reading(
+                score.title,
+                score.written(scores[score.key]),
+                score.written(scores[f"{score.key}_floor"]),
+                _distance(scores, score, found, controls or {}) if score.lower else _share(scores, score, found),
+                {"alike": True, "better": True, "worse": False, "unknown": None}[found],
+                interval(scores, score.key, score.written),
+                interval(scores, f"{score.key}_floor", score.written),
+            )
+        )
+    if labels := scores.get("labels"):
+        rows.append(
+            Reading(
+                "Deviation of the classes",
+                share(labels["deviation"]),
+                share(labels["deviation_floor"]),
+                f"{100 * labels['deviation']:.1f} of 100 images would have to change class for the shares that the "
+                "judge sees to be those asked for. It errs on real images, too.",
+                None,
+            )
+        )
     return rows
 
 
-def read_utility(scores: dict[str, Any] | None) -> list[Reading]:
-    """Readings of the section `utility` of metrics/evaluate.json; none where there are no classes."""
-    if not scores:
-        return []
-    real = scores["real_accuracy"]
-    return [
-        Reading(
-            "GAN-test accuracy",
-            share(scores["gan_test_accuracy"]),
-            share(real),
-            f"In {100 * scores['gan_test_accuracy']:.1f} of 100 generated images a classifier of real ones sees the "
-            f"class asked for; of real test images it knows {100 * real:.1f}.",
-            None,
-        ),
-        Reading(
-            "Classification accuracy score",
-            share(scores["cas_accuracy"]),
-            share(real),
-            f"A classifier that saw only generated images knows {100 * scores['cas_accuracy']:.1f} of 100 real test "
-            f"images; one trained on real images knows {100 * real:.1f}.",
-            None,
-        ),
-    ]
+def notes(scores: dict[str, Any], *, images: int, generated: int) -> list[str]:
+    """What a reader of these scores should bear in mind.
 
-
-def read_likelihood(scores: dict[str, Any] | None) -> list[Reading]:
-    """Readings of the section `likelihood` of metrics/evaluate.json; none where it was not computed."""
-    if not scores:
-        return []
-    bits, method = scores["bits_per_dim"], scores["method"]
-    return [
-        Reading(
-            "Bits a dimension",
-            f"{bits:.3f} ± {scores['stderr']:.3f}",
-            "",
-            f"By this model a pixel value of a new real image takes {bits:.2f} bits"
-            f"{' at most' if method == 'bound' else ''}; without any model it takes 8.",
-            None,
+    Args:
+        scores: the section `fidelity` of metrics/evaluate.json.
+        images: that each score is of.
+        generated: that there are.
+    """
+    lines = []
+    if images < SMALL:
+        lines.append(
+            f"Each score is of {images:,} images: one of them is {100 / images:.1f} points of precision. "
+            "Differences within the intervals are chance."
         )
-    ]
+    if "fd_full" in scores:
+        lines.append(
+            f"All {generated:,} generated images at once have a Fréchet distance of {number(scores['fd_full'])}: to be "
+            "compared with other models at that number of images; it has no floor."
+        )
+    return lines
 
 
-def share(value: float) -> str:
-    """Three decimals, for what lies between 0 and 1."""
-    return f"{value:.3f}"
+def _share(scores: dict[str, float], score: Score, found: Standing) -> str:
+    sentence, more = _SHARES[score.key]
+    value, floor = (f"{100 * scores[name]:.0f}" for name in (score.key, f"{score.key}_floor"))
+    return _ENDINGS[found].format(sentence.format(value=value, floor=floor), more)
 
 
-def _both(scores: dict[str, float], name: str, written: Callable[[float], str]) -> tuple[str, str]:
-    sd = scores.get(f"{name}_sd")
-    value = written(scores[name]) + (f" ± {written(sd)}" if sd is not None else "")
-    return value, written(scores[f"{name}_floor"])
+def _distance(scores: dict[str, float], score: Score, found: Standing, controls: dict[str, dict[str, float]]) -> str:
+    value, floor = scores[score.key], scores[f"{score.key}_floor"]
+    if found == "alike":
+        return _ALIKE
+    if found == "better":
+        return _NEARER
+    if value <= floor:
+        return "No farther from the training images than real test images are."
+    times = f"{value / floor:.1f} times as far" if score.key == "fd" and floor > 0 else "Farther"
+    words = f"{times} from the training images {'as' if 'times' in times else 'than'} real test images are."
+    return words + (_among(value, score, controls) if found == "worse" else "")
+
+
+def _among(value: float, score: Score, controls: dict[str, dict[str, float]]) -> str:
+    """Between which controls a distance lies."""
+    known = sorted(
+        (found[score.key], _CONTROLS.get(name, name)) for name, found in controls.items() if score.key in found
+    )
+    nearer = [name for found, name in known if found < value]
+    farther = [name for found, name in known if found > value]
+    if not known:
+        return ""
+    if not farther:
+        return " Farther than every control."
+    return f" That is between {nearer[-1]} and {farther[0]}." if nearer else f" Still nearer than {farther[0]}."
