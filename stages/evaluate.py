@@ -18,6 +18,7 @@ from rediffuse.evaluation.samples import read_samples
 from rediffuse.evaluation.scoring import RealImages, score
 from rediffuse.evaluation.utility.confusion import confusion_table
 from rediffuse.evaluation.utility.recipe import Recipe
+from rediffuse.evaluation.verdicts import check_verdicts, judge
 from rediffuse.model import load_model
 from rediffuse.params import Params
 from rediffuse.stage import run_stage
@@ -75,6 +76,7 @@ def evaluate(params: Params, workspace: Workspace) -> dict[str, Any]:
             "protocol": {**scores.metrics["protocol"], "likelihood": describe_likelihood(likelihood, card.shape)},
         }
     )
+    metrics["verdicts"] = judge(metrics, params.evaluate.verdicts.model_dump())
     confusion = scores.agreement.confusion if scores.agreement else np.zeros((0, 0), np.int64)
     write_table(workspace.plot("loss_by_noise_level"), noise_levels)
     write_table(workspace.plot("confusion"), confusion_table(confusion, card.classes))
@@ -92,6 +94,8 @@ def evaluate(params: Params, workspace: Workspace) -> dict[str, Any]:
     )
     files.write_bytes(workspace.report, render(report).encode())
     files.write_json(workspace.metrics("evaluate"), metrics)
+    # With everything written: what failed is there to be looked at.
+    check_verdicts(metrics["verdicts"], params.evaluate.fail_on)
     return metrics
 
 
