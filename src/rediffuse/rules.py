@@ -12,8 +12,8 @@ import math
 import operator
 import re
 import warnings
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass
 from typing import Any
 
 EXAMPLE = "fidelity.fd <= 2 * fidelity.fd_floor"
@@ -120,6 +120,12 @@ class Rule:
             if compare(*(float(f"{value:.{digits}g}") for value in (left, right))) == met:
                 break
         return Finding(met, found)
+
+
+def judged(scores: Mapping[str, Any], texts: Iterable[str]) -> list[dict[str, Any]]:
+    """Each rule with what it finds, as metrics files hold it: {rule, found, met}; see `Finding`."""
+    rules = [Rule.parse(text) for text in texts]
+    return [{"rule": rule.text, **asdict(rule.judge(scores))} for rule in rules]
 
 
 def parse_name(text: str) -> Name:
@@ -249,8 +255,8 @@ def _written(side: ast.expr, scores: Mapping[str, Any], digits: int) -> tuple[st
         value = _value(side, scores)
         return f"{value:.{digits}g}", _ATOM if value >= 0 or math.isnan(value) else _UNARY
     match side:
-        case ast.Constant(value=value):
-            return f"{value:.{_DIGITS}g}", _ATOM
+        case ast.Constant(value=int() | float() as number):
+            return f"{number:.{_DIGITS}g}", _ATOM
         case ast.UnaryOp(operand=operand):
             text, binds = _written(operand, scores, digits)
             return f"-{text if binds == _ATOM else f'({text})'}", _UNARY

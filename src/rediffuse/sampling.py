@@ -1,5 +1,6 @@
 """Samples of a trained model, by the section `sample` of params.yaml."""
 
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 
@@ -22,7 +23,7 @@ from rediffuse.model import Model
 from rediffuse.networks import Condition
 from rediffuse.params import SampleParams
 from rediffuse.processes import Processes
-from rediffuse.samplers import GRIDS, Sampler, SamplerSettings, build_sampler, generate, to_uint8, trajectory
+from rediffuse.samplers import GRIDS, Sampler, SamplerSettings, Step, build_sampler, generate, to_uint8, trajectory
 
 
 @dataclass
@@ -154,6 +155,38 @@ class Sampling:
         )
         return (batch.numpy() for batch in batches)
 
+    def chosen(self, labels: np.ndarray, indices: Sequence[int], seed: int) -> list[np.ndarray]:
+        """The images of these indices, C×H×W, uint8, each as `images` gives it for this seed.
+
+        Args:
+            labels: of each of them.
+            indices: any, in any order.
+            seed: in place of the own one.
+        """
+        found: list[np.ndarray] = []
+        for start in range(0, len(indices), self.batch_size):
+            rows = slice(start, start + self.batch_size)
+            last = deque(self._steps(labels[rows], indices[rows], seed), maxlen=1).pop()
+            found += list(to_uint8(last.x[: len(indices[rows])]).cpu().numpy())
+        return found
+
+    def _steps(self, labels: np.ndarray, indices: Sequence[int], seed: int) -> Iterator[Step]:
+        """Some images on their way from noise, at most batch_size of them, in a batch of that size."""
+        # Any image may stand in the padding: nobody sees it.
+        padding = self.batch_size - len(indices)
+        return trajectory(
+            self.denoiser,
+            self.model.process,
+            self.sampler,
+            self.times,
+            shape=self.model.shape,
+            labels=torch.tensor([*labels, *[labels[0]] * padding]) if self.model.classes else None,
+            indices=[*indices, *[indices[0]] * padding],
+            seed=seed,
+            device=self.device,
+            temperature=self.temperature,
+        )
+
     def film(self, labels: np.ndarray, indices: Sequence[int], frames: int) -> tuple[list[np.ndarray], list[float]]:
         """Some images on their way from noise, scaled to unit variance at each moment.
 
@@ -165,21 +198,7 @@ class Sampling:
         Returns:
             the frames, each len(indices)×C×H×W, uint8, and the noise-to-signal of each.
         """
-        padding = self.batch_size - len(indices)
-        steps = list(
-            trajectory(
-                self.denoiser,
-                self.model.process,
-                self.sampler,
-                self.times,
-                shape=self.model.shape,
-                labels=torch.tensor([*labels, *[labels[0]] * padding]) if self.model.classes else None,
-                indices=[*indices, *[indices[0]] * padding],
-                seed=self.seed,
-                device=self.device,
-                temperature=self.temperature,
-            )
-        )
+        steps = list(self._steps(labels, indices, self.seed))
         process = self.model.process
         t = torch.tensor([step.t for step in steps], dtype=torch.float64)
         scales = (process.alpha(t) ** 2 + process.sigma(t) ** 2).sqrt().tolist()

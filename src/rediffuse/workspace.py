@@ -113,6 +113,10 @@ class Workspace:
         return self.root / "reports" / "report.html"
 
     @property
+    def model_card(self) -> Path:
+        return self.root / "reports" / "model_card.md"
+
+    @property
     def data_report(self) -> Path:
         return self.root / "reports" / "data.html"
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from rediffuse.errors import UserError
-from rediffuse.rules import Rule
+from rediffuse.rules import judged
 
 MET, NOT_MET, NOT_ASKED = "met", "not met", "not asked"
 
@@ -19,14 +19,7 @@ def judge(metrics: Mapping[str, Any], verdicts: Mapping[str, Iterable[str]]) -> 
     A condition that is not met decides; else, one whose score the run has not leaves the aspect "not asked", and so
     does an aspect without conditions.
     """
-    return {aspect: _verdict(conditions_on(metrics, rules)) for aspect, rules in verdicts.items()}
-
-
-def conditions_on(metrics: Mapping[str, Any], rules: Iterable[str]) -> list[dict[str, Any]]:
-    """Each rule with what it finds, {rule, found, met}; `met` is None where the run has not all the scores."""
-    parsed = [Rule.parse(rule) for rule in rules]
-    findings = [(rule, rule.judge(metrics)) for rule in parsed]
-    return [{"rule": rule.text, "found": finding.found, "met": finding.met} for rule, finding in findings]
+    return {aspect: _verdict(judged(metrics, rules)) for aspect, rules in verdicts.items()}
 
 
 def check_verdicts(verdicts: Mapping[str, Any], fail_on: Iterable[str]) -> None:
@@ -55,7 +48,5 @@ def check_verdicts(verdicts: Mapping[str, Any], fail_on: Iterable[str]) -> None:
 def _verdict(conditions: list[dict[str, Any]]) -> dict[str, Any]:
     answers = [condition["met"] for condition in conditions]
     if False in answers:
-        verdict = NOT_MET
-    else:
-        verdict = NOT_ASKED if None in answers or not answers else MET
-    return {"verdict": verdict, "conditions": conditions}
+        return {"verdict": NOT_MET, "conditions": conditions}
+    return {"verdict": NOT_ASKED if None in answers or not answers else MET, "conditions": conditions}

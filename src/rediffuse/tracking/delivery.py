@@ -32,8 +32,8 @@ class Delivery:
     def advance(self) -> int:
         """Tell MLflow all that the journal holds by now and MLflow has not; the number of records is returned.
 
-        An artifact, lineage or registration that can't be told now (its store is away, or lacks a package) is put off, and holds
-        nothing else back; `late` then says why. What MLflow will never take is left out, with a warning.
+        An artifact, lineage or registration that can't be told now (its store is away, or lacks a package) is put off,
+        and holds nothing else back; `late` then says why. What MLflow will never take is left out, with a warning.
 
         Raises:
             TryAgainError: MLflow could not be told; the message says why, and shows no password.
