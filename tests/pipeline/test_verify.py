@@ -39,7 +39,7 @@ def test_every_out_has_the_md5_that_dvc_lists_and_a_record_of_what_made_it(finis
 
 def test_the_stages_come_behind_those_they_read_from(finished: Repository):
     order = in_order(finished.workspace, yaml12.load(finished.workspace.lock)["stages"])
-    assert len(order) == 9
+    assert len(order) == 10
     for first, second in (("check", "prepare"), ("split", "train"), ("train", "sample"), ("reference", "evaluate")):
         assert order.index(first) < order.index(second)
 

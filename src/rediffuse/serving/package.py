@@ -26,11 +26,9 @@ REQUIREMENTS = (
     "numpy",
     "pandas",
     "pillow",
-    "psutil",
     "pydantic",
     "ruamel.yaml",
     "safetensors",
-    "threadpoolctl",
     "torch",
 )
 """The distributions that `rediffuse.serving.answers` imports, directly or not, beside what they themselves require."""

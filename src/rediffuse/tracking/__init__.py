@@ -24,6 +24,7 @@ os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
 # What goes wrong is told in one line; MLflow adds a traceback to it, with the SQL and the URI.
 os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "CRITICAL")
 os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
+os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 # Its own tries take minutes where a server is down; what it is told again comes from the journal.
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
