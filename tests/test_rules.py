@@ -99,7 +99,7 @@ def test_what_is_no_condition_is_refused_with_a_reason_and_an_example(text: str,
         except ValueError:
             return
         return
-    with pytest.raises(ValueError, match="is no condition: .*; for example fidelity.fd <= 2 ") as raised:
+    with pytest.raises(ValueError, match=r"is no condition: .*; for example fidelity\.fd <= 2 ") as raised:
         Rule.parse(text)
     assert message in str(raised.value)
 

@@ -61,7 +61,7 @@ def outs(workspace: Workspace) -> dict[str, bytes]:
 
 def test_the_metrics_have_the_keys_that_other_tools_read(evaluated: Workspace) -> None:
     metrics = json.loads(evaluated.metrics("evaluate").read_text())
-    assert set(metrics) == {"fidelity", "utility", "likelihood", "n_samples", "protocol"}
+    assert set(metrics) == {"fidelity", "utility", "likelihood", "n_samples", "protocol", "verdicts"}
     floors = {"fd", "kid", "precision", "recall", "f1"}
     assert floors | {f"{name}_floor" for name in floors} <= set(metrics["fidelity"])
     assert {"gan_test_accuracy", "cas_accuracy", "real_accuracy"} <= set(metrics["utility"])
@@ -110,6 +110,31 @@ def test_the_report_holds_no_path_of_this_machine(evaluated: Workspace) -> None:
     assert str(Path.cwd()) not in html
 
 
+def test_a_verdict_that_is_not_met_can_fail_the_stage_and_leaves_everything_written(
+    evaluated: Workspace, params: Params
+) -> None:
+    asked = {
+        "fidelity": ("fidelity.fd <= 2 * fidelity.fd_floor",),
+        "diversity": ("fidelity.recall > 1",),
+        "memorisation": ("memorisation.canaries.exposure < 1",),
+    }
+    verdicts = params.evaluate.verdicts.model_copy(update=asked)
+    evaluation = params.evaluate.model_copy(
+        update={"verdicts": verdicts, "fail_on": ("fidelity", "memorisation", "diversity")}
+    )
+    written = {path: path.read_bytes() for path in (evaluated.metrics("evaluate"), evaluated.report)}
+    try:
+        evaluated.metrics("evaluate").unlink()
+        with pytest.raises(UserError, match=r"fail_on are not met: diversity \(fidelity\.recall > 1 is 0\.\d+ > 1\);"):
+            evaluate(params.model_copy(update={"evaluate": evaluation}), evaluated)
+        judged = json.loads(evaluated.metrics("evaluate").read_text())["verdicts"]
+    finally:
+        for path, content in written.items():
+            path.write_bytes(content)
+    found = {aspect: judged[aspect]["verdict"] for aspect in asked}
+    assert found == {"fidelity": "met", "diversity": "not met", "memorisation": "not asked"}
+
+
 def test_too_few_samples_are_a_users_error_that_leaves_the_outs_alone(evaluated: Workspace, params: Params) -> None:
     first, images, labels = outs(evaluated), np.load(evaluated.sampled_images), np.load(evaluated.sampled_labels)
     try:
@@ -143,6 +168,8 @@ def test_without_a_likelihood_the_rest_is_what_it_was(own_workspace: Workspace, 
     assert metrics["protocol"].pop("likelihood") == "none: evaluate.likelihood.method is none"
     assert first.pop("likelihood") is not None
     first["protocol"].pop("likelihood")
+    assert metrics.pop("verdicts")["likelihood"]["verdict"] == "not asked"
+    assert first.pop("verdicts").keys() == params.evaluate.verdicts.model_dump().keys()
     assert metrics == first
     assert "How likely" not in made.report.read_text()
 
