@@ -29,6 +29,7 @@ from rediffuse.evaluation.scoring import RealImages, Scores, score
 from rediffuse.evaluation.utility.confusion import confusion_table
 from rediffuse.evaluation.utility.real_trainings import read_real_trainings
 from rediffuse.evaluation.utility.settings import UtilitySettings
+from rediffuse.evaluation.verdicts import check_verdicts, judge
 from rediffuse.model import Model, load_model
 from rediffuse.params import Params
 from rediffuse.provenance.environment import environment
@@ -68,6 +69,7 @@ def evaluate(params: Params, workspace: Workspace) -> dict[str, Any]:
             "protocol": {**scores.metrics["protocol"], "likelihood": describe_likelihood(likelihood, card.shape)},
         }
     )
+    metrics["verdicts"] = judge(metrics, params.evaluate.verdicts.model_dump())
 
     confusion = scores.agreement.confusion if scores.agreement else None
     write_table(workspace.plot("loss_by_noise_level"), noise_levels)
@@ -100,6 +102,8 @@ def evaluate(params: Params, workspace: Workspace) -> dict[str, Any]:
     )
     write_report(workspace, assemble(metrics, card, params.tracked(), made), metrics, card, params.tracked())
     files.write_json(workspace.metrics("evaluate"), metrics)
+    # With everything written: what failed is there to be looked at.
+    check_verdicts(metrics["verdicts"], params.evaluate.fail_on)
     return metrics
 
 

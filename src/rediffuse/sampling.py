@@ -172,18 +172,37 @@ class Sampling:
         )
         return (batch.numpy() for batch in batches)
 
-    def chosen(self, labels: np.ndarray, indices: Sequence[int]) -> np.ndarray:
-        """Some of the images, the same bytes as among all of them.
+    def chosen(self, labels: np.ndarray, indices: Sequence[int], seed: int | None = None) -> np.ndarray:
+        """The images of these indices, uint8, len(indices)×C×H×W, each as `images` gives it for this seed.
 
         Args:
-            labels: the labels of the images of `indices`.
+            labels: of each of them.
+            indices: any, in any order.
+            seed: in place of the own one; None: the own one.
         """
         parts = []
-        for first in range(0, len(indices), self.batch_size):
-            part = slice(first, first + self.batch_size)
-            last = deque(self._steps(labels[part], indices[part]), maxlen=1).pop()
-            parts.append(to_uint8(last.x[: len(indices[part])]).cpu().numpy())
+        for start in range(0, len(indices), self.batch_size):
+            rows = slice(start, start + self.batch_size)
+            last = deque(self._steps(labels[rows], indices[rows], self.seed if seed is None else seed), maxlen=1).pop()
+            parts.append(to_uint8(last.x[: len(indices[rows])]).cpu().numpy())
         return np.concatenate(parts)
+
+    def _steps(self, labels: np.ndarray, indices: Sequence[int], seed: int) -> Iterator[Step]:
+        """Some images on their way from noise, at most batch_size of them, in a batch of that size."""
+        # Any image may stand in the padding: nobody sees it.
+        padding = self.batch_size - len(indices)
+        return trajectory(
+            self.denoiser,
+            self.model.process,
+            self.sampler,
+            self.times,
+            shape=self.model.shape,
+            labels=torch.tensor([*labels, *[labels[0]] * padding]) if self.model.classes else None,
+            indices=[*indices, *[indices[0]] * padding],
+            seed=seed,
+            device=self.device,
+            temperature=self.temperature,
+        )
 
     def film(self, labels: np.ndarray, indices: Sequence[int], frames: int) -> tuple[list[np.ndarray], list[float]]:
         """Some images on their way from noise, scaled to unit variance at each moment.
@@ -196,7 +215,7 @@ class Sampling:
         Returns:
             the frames, each len(indices)×C×H×W, uint8, and the noise-to-signal of each.
         """
-        steps = list(self._steps(labels, indices))
+        steps = list(self._steps(labels, indices, self.seed))
         process = self.model.process
         t = torch.tensor([step.t for step in steps], dtype=torch.float64)
         scales = (process.alpha(t) ** 2 + process.sigma(t) ** 2).sqrt().tolist()
@@ -206,22 +225,6 @@ class Sampling:
         places = sorted({int((angles - angle).abs().argmin()) for angle in wanted})
         pictures = [to_uint8(steps[i].x[: len(indices)] / scales[i]).cpu().numpy() for i in places]
         return pictures, [float(levels[i]) for i in places]
-
-    def _steps(self, labels: np.ndarray, indices: Sequence[int]) -> Iterator[Step]:
-        """The way of one batch, at most batch_size images, padded to as many."""
-        padding = self.batch_size - len(indices)
-        return trajectory(
-            self.denoiser,
-            self.model.process,
-            self.sampler,
-            self.times,
-            shape=self.model.shape,
-            labels=torch.tensor([*labels, *[labels[0]] * padding]) if self.model.classes else None,
-            indices=[*indices, *[indices[0]] * padding],
-            seed=self.seed,
-            device=self.device,
-            temperature=self.temperature,
-        )
 
 
 def _guided(networks: Sequence[Denoiser], model: Model, params: SampleParams) -> Denoiser:

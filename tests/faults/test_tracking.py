@@ -50,7 +50,7 @@ def train(params, workspace, run):
     workspace.plot("training").write_text("step,loss\\n" + "".join(f"{row['step']},{row['loss']}\\n" for row in rows))
     return {}
 
-def evaluate(params, workspace):
+def register(params, workspace):
     workspace.report.parent.mkdir(exist_ok=True)
     workspace.report.write_text("report")
     return {}
@@ -61,6 +61,7 @@ if __name__ == "__main__":
 DAG = """stages:
   train: {cmd: train, deps: [params.yaml], plots: [plots/training.csv]}
   evaluate: {cmd: evaluate, deps: [plots/training.csv], outs: [reports/report.html]}
+  register: {cmd: register, deps: [reports/report.html], metrics: [metrics/register.json]}
 """
 
 
@@ -90,7 +91,7 @@ def run_stage(workspace: Workspace, stage: str, **options: Any) -> subprocess.Co
     )
 
 
-def tell_all(params: Params, workspace: Workspace, stage: str = "evaluate") -> None:
+def tell_all(params: Params, workspace: Workspace, stage: str = "register") -> None:
     """What a whole stage tells, in this process."""
     with open_run(params, workspace, stage) as run:
         run.log_curve([{"step": step, "loss": params.train.lr / step} for step in STEPS])
@@ -178,7 +179,7 @@ def test_a_database_that_can_not_be_used_is_one_warning_a_stage_and_sync_tells_i
     workspace.report.parent.mkdir()
     workspace.report.write_text("report")
     with broken(workspace):
-        for stage in ("train", "evaluate"):
+        for stage in ("train", "register"):
             tell_all(params, workspace, stage)
             check_one_warning(capfd.readouterr().err, why)
         with pytest.raises(TryAgainError, match=f"can't be told now .*{why}"):
@@ -342,7 +343,7 @@ def test_a_server_that_is_down_at_the_start_gets_the_run_with_its_own_times_when
     params = with_seed(params, 171)
     before = int(time.time() * 1000)
     started = time.monotonic()
-    for stage in ("train", "evaluate"):
+    for stage in ("train", "register"):
         tell_all(params, workspace, stage)
     # What waits is given a minute.
     assert time.monotonic() - started < 20
@@ -388,8 +389,8 @@ def test_a_server_that_dies_in_the_middle_is_told_the_rest_by_the_next_stage(
     check_one_warning(capfd.readouterr().err, "Connection refused", "closed connection")
     assert len(waiting(workspace)) == 1
     with Gate(port, mlflow_server):
-        with open_run(params, workspace, "evaluate") as run:
-            run.finish_stage("evaluate")
+        with open_run(params, workspace, "register") as run:
+            run.finish_stage("register")
         assert capfd.readouterr().err == ""
         check_told_once(MlflowClient(), seed="172")
         assert waiting(workspace) == []
@@ -427,7 +428,7 @@ def test_a_request_whose_answer_was_lost_is_not_told_twice(
         assert attempts > 5
         client = MlflowClient()
         run = check_told_once(client, seed="173")
-        assert run.data.tags["rediffuse.finished"] == "evaluate"
+        assert run.data.tags["rediffuse.finished"] == "register"
         models = client.search_logged_models([run.info.experiment_id], f"source_run_id = '{run.info.run_id}'")
         assert [model.status.value for model in models] == ["READY"]
         assert len(run.outputs.model_outputs) == 1
@@ -506,8 +507,8 @@ params = load_params(workspace.params).model_copy(update={"seed": int(sys.argv[2
 workspace.root.joinpath("ready" + sys.argv[2]).touch()
 while len(list(workspace.root.glob("ready*"))) < 4:
     time.sleep(0.01)
-with open_run(params, workspace, "evaluate") as run:
-    run.finish_stage("evaluate")
+with open_run(params, workspace, "register") as run:
+    run.finish_stage("register")
 """
 
 
@@ -541,7 +542,7 @@ def test_no_secret_of_the_environment_is_told(
     shutil.copy(empty_database, workspace.tracking_database)
     uri = f"http://me:{secrets['IN_URI']}@127.0.0.1:{port}/?token={secrets['IN_URI']}"
     said = ""
-    for stage, address in (("train", uri), ("evaluate", "")):
+    for stage, address in (("train", uri), ("register", "")):
         monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
         ended = run_stage(workspace, stage)
         assert ended.returncode == 0
@@ -586,12 +587,12 @@ def test_a_disk_that_fills_up_while_a_stage_runs_costs_what_was_told_then(
     def full(*_: Any) -> int:
         raise OSError(28, "No space left on device")
 
-    with open_run(params, workspace, "evaluate") as run:
+    with open_run(params, workspace, "register") as run:
         with monkeypatch.context() as patch:
             patch.setattr("rediffuse.tracking.journal.os.write", full)
             run.log_timing(20, {"examples_per_second": 1.0})
             run.log_timing(40, {"examples_per_second": 1.0})
-        run.finish_stage("evaluate")
+        run.finish_stage("register")
     err = capfd.readouterr().err
     assert (err.count("\n"), err.count("No space left on device")) == (1, 1)
     store = open_store(workspace)

@@ -39,8 +39,14 @@ def test_every_out_has_the_md5_that_dvc_lists_and_a_record_of_what_made_it(finis
 
 def test_the_stages_come_behind_those_they_read_from(finished: Repository):
     order = in_order(finished.workspace, yaml12.load(finished.workspace.lock)["stages"])
-    assert len(order) == 10
-    for first, second in (("check", "prepare"), ("split", "train"), ("train", "sample"), ("sweep", "evaluate")):
+    assert len(order) == 11
+    for first, second in (
+        ("check", "prepare"),
+        ("split", "train"),
+        ("train", "sample"),
+        ("sweep", "evaluate"),
+        ("evaluate", "register"),
+    ):
         assert order.index(first) < order.index(second)
 
 

@@ -34,8 +34,8 @@ def test_no_file_is_read_twice_for_the_record_and_the_run(
 
     monkeypatch.setattr(files, "md5", counted)
     written(workspace)
-    for stage in ("split", "train", "evaluate"):
+    for stage in ("split", "train", "evaluate", "register"):
         write_record(workspace, stage)
-        mirror.tell_outputs_of(cast(TrackedRun, Deaf()), workspace, stage, with_upstream=stage == "evaluate")
+        mirror.tell_outputs_of(cast(TrackedRun, Deaf()), workspace, stage, with_upstream=stage == "register")
     assert read["split.parquet"] == read["denoiser.safetensors"] == 1
     assert set(read.values()) == {1}

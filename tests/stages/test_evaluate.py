@@ -64,8 +64,8 @@ def outs(workspace: Workspace) -> dict[str, bytes]:
 
 def test_the_metrics_have_the_keys_that_other_tools_read(evaluated: Workspace) -> None:
     metrics = json.loads(evaluated.metrics("evaluate").read_text())
-    blocks = {"fidelity", "by_extractor", "controls", "utility", "memorisation", "likelihood", "n_samples", "protocol"}
-    assert set(metrics) == blocks
+    blocks = {"fidelity", "by_extractor", "controls", "utility", "memorisation", "likelihood", "verdicts"}
+    assert set(metrics) == blocks | {"n_samples", "protocol"}
     names = {"fd", "kid", "mmd", "precision", "recall", "f1", "density", "coverage"}
     intervals = {f"{name}{floor}{end}" for name in names for floor in ("", "_floor") for end in ("", "_low", "_high")}
     assert set(metrics["fidelity"]) == intervals | {"fd_full", "kid_subset_sd", "labels", "by_class"}
@@ -159,6 +159,31 @@ def test_the_figures_lie_beside_the_report(evaluated: Workspace) -> None:
     assert {"training.png", "noise_levels.png", "confusion.png", "suspicious.png"} <= names
 
 
+def test_a_verdict_that_is_not_met_can_fail_the_stage_and_leaves_everything_written(
+    evaluated: Workspace, params: Params
+) -> None:
+    asked = {
+        "fidelity": ("fidelity.fd <= 2 * fidelity.fd_floor",),
+        "diversity": ("fidelity.recall > 1",),
+        "memorisation": ("memorisation.canaries.exposure < 1",),
+    }
+    verdicts = params.evaluate.verdicts.model_copy(update=asked)
+    evaluation = params.evaluate.model_copy(
+        update={"verdicts": verdicts, "fail_on": ("fidelity", "memorisation", "diversity")}
+    )
+    written = {path: path.read_bytes() for path in (evaluated.metrics("evaluate"), evaluated.report)}
+    try:
+        evaluated.metrics("evaluate").unlink()
+        with pytest.raises(UserError, match=r"fail_on are not met: diversity \(fidelity\.recall > 1 is 0\.\d+ > 1\);"):
+            evaluate(params.model_copy(update={"evaluate": evaluation}), evaluated)
+        judged = json.loads(evaluated.metrics("evaluate").read_text())["verdicts"]
+    finally:
+        for path, content in written.items():
+            path.write_bytes(content)
+    found = {aspect: judged[aspect]["verdict"] for aspect in asked}
+    assert found == {"fidelity": "met", "diversity": "not met", "memorisation": "not asked"}
+
+
 def test_too_few_samples_are_a_users_error_that_leaves_the_outs_alone(evaluated: Workspace, params: Params) -> None:
     first, images, labels = outs(evaluated), np.load(evaluated.sampled_images), np.load(evaluated.sampled_labels)
     try:
@@ -192,6 +217,8 @@ def test_without_a_likelihood_the_rest_is_what_it_was(own_workspace: Workspace, 
     assert metrics["protocol"].pop("likelihood") == "none: evaluate.likelihood.method is none"
     assert first.pop("likelihood") is not None
     first["protocol"].pop("likelihood")
+    assert metrics.pop("verdicts")["likelihood"]["verdict"] == "not asked"
+    assert first.pop("verdicts").keys() == params.evaluate.verdicts.model_dump().keys()
     assert metrics == first
     assert "How likely" not in made.report.read_text()
 

@@ -64,6 +64,10 @@ def workspace(tmp_path: Path, empty_database: Path) -> Workspace:
     deps: [samples/grid.png, reports/data.html]
     outs: [reports/report.html]
     metrics: [metrics/evaluate.json: {cache: false}]
+  register:
+    cmd: python -m stages.register
+    deps: [metrics/evaluate.json, reports/report.html]
+    metrics: [metrics/register.json: {cache: false}]
   other:
     cmd: python -m stages.other
     deps: [reports/report.html]
@@ -93,7 +97,7 @@ def runs() -> Callable[[Workspace], list[Any]]:
 
 @pytest.fixture
 def written() -> Callable[[Workspace], Workspace]:
-    """Writes by hand what the stages before and including evaluate leave behind."""
+    """Writes by hand what the stages before and including register leave behind."""
 
     def write(workspace: Workspace) -> Workspace:
         contents = {
@@ -102,6 +106,7 @@ def written() -> Callable[[Workspace], Workspace]:
             "metrics/split.json": '{"train": 7}',
             "metrics/train.json": '{"steps": 40, "val_loss": 0.5, "val_loss_ema": 0.25}',
             "metrics/evaluate.json": '{"fidelity": {"fd": 1.5}, "utility": {"cas_accuracy": 0.9}, "n_samples": 8}',
+            "metrics/register.json": '{"eligible": true, "conditions": [], "metric": "fidelity.fd", "value": 1.5}',
             "plots/training.csv": "step,loss,lr\n20,0.5,0.001\n40,0.25,0.002\n",
             "plots/validation.csv": "step,val_loss,val_loss_ema\n40,0.5,0.25\n",
             "models/denoiser.safetensors": "weights",
@@ -119,7 +124,9 @@ stages:
   train:
     outs: [{path: models/denoiser.safetensors, md5: bbbb, size: 7}]
   evaluate:
-    outs: [{path: reports/report.html, md5: stale, size: 1}]
+    outs: [{path: reports/report.html, md5: eeee, size: 6}]
+  register:
+    outs: [{path: metrics/register.json, md5: stale, size: 1}]
   other:
     outs: [{path: other.txt, md5: stale, size: 1}]
 """,

@@ -242,8 +242,8 @@ def test_a_stage_waits_for_who_tells_of_an_earlier_one_and_not_for_a_stage_besid
     thread = threading.Thread(target=sync)
     thread.start()
     done.wait()
-    with open_run(params, workspace, "evaluate") as run:
-        run.finish_stage("evaluate")
+    with open_run(params, workspace, "register") as run:
+        run.finish_stage("register")
     thread.join()
     assert runs(workspace)[0].info.status == "FINISHED"
     assert waiting(workspace) == []

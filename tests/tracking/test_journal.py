@@ -33,7 +33,7 @@ RECORDS: list[Record] = [
     Tags(values={"stage.train": "cached"}, default=True),
     Data(source="digits", digest="1-2", files={"a": "b"}, card={"classes": ["x"]}),
     Weights(path="models/a", md5="1", sha256="2"),
-    End(status="FINISHED", tags={"rediffuse.finished": "evaluate"}),
+    End(status="FINISHED", tags={"rediffuse.finished": "register"}),
 ]
 
 

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from rediffuse import files
 from rediffuse.errors import TryAgainError
 from rediffuse.params import Params
 from rediffuse.tracking import open_run
@@ -41,8 +42,8 @@ def eventually(condition: Callable[[], bool], seconds: float = 20.0) -> bool:
 
 
 def finish(params: Params, workspace: Workspace) -> str:
-    with open_run(params, workspace, "evaluate") as run:
-        run.finish_stage("evaluate")
+    with open_run(params, workspace, "register") as run:
+        run.finish_stage("register")
     return run.id
 
 
@@ -224,9 +225,10 @@ def test_the_last_stage_logs_for_all_that_dvc_took_from_its_cache(
         "fidelity/fd": 1.5,
         "utility/cas_accuracy": 0.9,
         "evaluate/n_samples": 8,
+        "register/value": 1.5,
     }
     assert {name: value for name, value in run.data.metrics.items() if not name.startswith("timing/")} == expected
-    assert [name for name in run.data.metrics if name.startswith("timing/")] == ["timing/evaluate_seconds"]
+    assert [name for name in run.data.metrics if name.startswith("timing/")] == ["timing/register_seconds"]
     assert history(workspace, run, "train/loss") == [(20, 0.5), (40, 0.25)]
     artifacts = workspace.tracking_artifacts / run.info.run_id / "artifacts"
     assert sorted(path.relative_to(artifacts).as_posix() for path in artifacts.rglob("*.*")) == [
@@ -238,8 +240,8 @@ def test_the_last_stage_logs_for_all_that_dvc_took_from_its_cache(
         "samples/film.png",
         "samples/grid.png",
     ]
-    assert run.data.tags["stage.survey"] == run.data.tags["stage.train"] == "cached"
-    assert run.data.tags["stage.evaluate"] == "ran"
+    assert {run.data.tags[f"stage.{name}"] for name in ("survey", "train", "evaluate")} == {"cached"}
+    assert run.data.tags["stage.register"] == "ran"
     assert "stage.other" not in run.data.tags
     assert run.info.status == "FINISHED"
 
@@ -252,8 +254,9 @@ def test_tags_hold_the_md5_of_each_out_of_this_run(
     assert tags["out.data/clean"] == "aaaa.dir"
     assert tags["out.reports/data"] == "dddd.dir"
     assert tags["out.models/denoiser.safetensors"] == "bbbb"
+    assert tags["out.reports/report.html"] == "eeee"
     # The entry of the running stage in dvc.lock is the one of the run before.
-    assert tags["out.reports/report.html"] == hashlib.md5(b"report").hexdigest()
+    assert tags["out.metrics/register.json"] == files.md5(workspace.metrics("register"))
     assert "out.other.txt" not in tags
 
 
@@ -368,7 +371,7 @@ def train(params, workspace, run):
         os.kill(os.getpid(), signal.SIGKILL)
     return {}
 
-def evaluate(params, workspace):
+def register(params, workspace):
     return {}
 
 if __name__ == "__main__":
@@ -392,10 +395,10 @@ def test_stages_in_their_own_processes_one_of_them_killed_make_one_run(workspace
     assert run("train", "20").returncode == -signal.SIGKILL
     assert [found.info.status for found in runs(workspace)] == ["RUNNING"]
     assert run("train", "40").returncode == 0
-    last = run("evaluate")
+    last = run("register")
     assert (last.returncode, last.stdout, last.stderr) == (0, "", "")
     (found,) = runs(workspace)
     assert found.info.status == "FINISHED"
     assert [step for step, _ in history(workspace, found, "train/loss")] == list(range(1, 41))
-    assert {"timing/train_seconds", "timing/evaluate_seconds"} <= found.data.metrics.keys()
+    assert {"timing/train_seconds", "timing/register_seconds"} <= found.data.metrics.keys()
     assert waiting(workspace) == []

@@ -1,11 +1,15 @@
 """The sections `evaluate`, `sweep` and `register`: what is asked of a model."""
 
+import re
+from collections.abc import Iterable
 from typing import Annotated, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
 from rediffuse.params.sampling import SamplerName
 from rediffuse.params.sections import Count, Section, Sizes, as_tuple
+from rediffuse.rules import Rule, parse_name
+from rediffuse.score_names import check_name
 
 
 class LikelihoodParams(Section):
@@ -29,6 +33,16 @@ Conditions = Annotated[tuple[str, ...], BeforeValidator(as_tuple)]
 Aspect = Literal["fidelity", "diversity", "class_consistency", "memorisation", "likelihood"]
 
 
+def _check_conditions(key: str, conditions: Iterable[str]) -> None:
+    """Refuse what is no condition, or one on a score that no run can have."""
+    for condition in conditions:
+        try:
+            for name in Rule.parse(condition).names:
+                check_name(name)
+        except ValueError as error:
+            raise ValueError(f"{key}: {error}") from None
+
+
 class MemorisationParams(Section):
     membership_images: Annotated[int, Field(ge=0, le=1_000_000_000)]
     membership_levels: Annotated[int, Field(ge=1, le=1000)]
@@ -40,6 +54,12 @@ class VerdictParams(Section):
     class_consistency: Conditions
     memorisation: Conditions
     likelihood: Conditions
+
+    @model_validator(mode="after")
+    def _known(self) -> Self:
+        for aspect, conditions in self:
+            _check_conditions(f"evaluate.verdicts.{aspect}", conditions)
+        return self
 
 
 class EvaluateParams(Section):
@@ -95,8 +115,24 @@ class SweepParams(Section):
 
 
 class RegisterParams(Section):
-    name: Annotated[str, Field(min_length=1, max_length=250)] | None
+    # What MLflow takes for the name of a model, and for an alias.
+    name: Annotated[str, Field(pattern=r"^[^/:]*[^/:.\s][^/:]*$", max_length=250)] | None
     require: Conditions
     metric: Annotated[str, Field(min_length=1)]
     better: Literal["lower", "higher"]
-    alias: Annotated[str, Field(min_length=1, max_length=250)]
+    alias: Annotated[str, Field(pattern=r"^[\w\-]+$", max_length=250)]
+
+    @model_validator(mode="after")
+    def _known(self) -> Self:
+        _check_conditions("register.require", self.require)
+        try:
+            check_name(parse_name(self.metric))
+        except ValueError as error:
+            raise ValueError(f"register.metric: {error}") from None
+        return self
+
+    @model_validator(mode="after")
+    def _free(self) -> Self:
+        if re.fullmatch(r"latest|v\d+", self.alias, re.IGNORECASE):
+            raise ValueError(f"register.alias is {self.alias!r}, which MLflow keeps for itself; use another word")
+        return self

@@ -9,6 +9,8 @@ not tracked doesn't pay it.
 import os
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from rediffuse.params import Params
@@ -22,11 +24,13 @@ os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
 # What goes wrong is told in one line; MLflow adds a traceback to it, with the SQL and the URI.
 os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "CRITICAL")
 os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
+os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 # Its own tries take minutes where a server is down; what it is told again comes from the journal.
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
 
-LAST_STAGE = "evaluate"  # it finishes the run, and logs for the stages that DVC restored from its cache
+LAST_STAGE = "register"  # it finishes the run, and logs for the stages that DVC restored from its cache
+SCORING_STAGE = "evaluate"  # it writes the report, and the numbers that belong to the weights
 
 
 class Run(Protocol):
@@ -48,6 +52,40 @@ class Run(Protocol):
     def log_document(self, name: str, value: Any) -> None:
         """Keep a JSON value as the artifact `documents/<name>.json`, in place of an earlier one of this name."""
 
+    def register(self, candidate: "Candidate", model: Path) -> None:
+        """Make a model a version in MLflow's registry, and its champion where it is better; a line tells which.
+
+        Args:
+            candidate: what the registry shall know of it.
+            model: a folder as MLflow saves models; a copy is kept.
+        """
+
+
+@dataclass(frozen=True, kw_only=True)
+class Candidate:
+    """A model for MLflow's registry.
+
+    Args:
+        name: of the registered model.
+        alias: of its best version.
+        description: of this version, as Markdown.
+        metric: the score that versions are compared by.
+        better: lower | higher.
+        value: of that score; None where the run has none.
+        low, high: the ends of its interval; the value itself where it has none.
+        protocol: what must be alike for two versions to be compared: the extractor, the number of images, ...
+    """
+
+    name: str
+    alias: str
+    description: str
+    metric: str
+    better: str
+    value: float | None
+    low: float | None
+    high: float | None
+    protocol: dict[str, str]
+
 
 class Untracked:
     """A run that keeps nothing."""
@@ -59,6 +97,8 @@ class Untracked:
     def log_image(self, name: str, png: bytes) -> None: ...
 
     def log_document(self, name: str, value: Any) -> None: ...
+
+    def register(self, candidate: Candidate, model: Path) -> None: ...
 
     def finish_stage(self, stage: str) -> None: ...
 

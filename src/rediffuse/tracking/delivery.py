@@ -9,7 +9,7 @@ from mlflow.exceptions import MlflowException
 from rediffuse.errors import TryAgainError
 from rediffuse.tracking.journal import Journal, Line
 from rediffuse.tracking.mlflow_run import METRICS_A_BATCH, MlflowRun
-from rediffuse.tracking.records import Artifact, Begin, Data, Points, Told, Weights
+from rediffuse.tracking.records import Artifact, Begin, Data, Points, Registration, Told, Weights
 from rediffuse.tracking.refusals import is_refused
 from rediffuse.tracking.store import Store, check_file, open_store, reason, store_lock, tracking_uri, without_secrets
 from rediffuse.workspace import Workspace
@@ -32,8 +32,8 @@ class Delivery:
     def advance(self) -> int:
         """Tell MLflow all that the journal holds by now and MLflow has not; the number of records is returned.
 
-        An artifact or lineage that can't be told now (its store is away, or lacks a package) is put off, and holds
-        nothing else back; `late` then says why. What MLflow will never take is left out, with a warning.
+        An artifact, lineage or registration that can't be told now (its store is away, or lacks a package) is put off,
+        and holds nothing else back; `late` then says why. What MLflow will never take is left out, with a warning.
 
         Raises:
             TryAgainError: MLflow could not be told; the message says why, and shows no password.
@@ -67,11 +67,11 @@ class Delivery:
         return records
 
     def _is_told(self, lines: list[Line], *, again: bool = False) -> bool:
-        """Tell them; False: they are to be told later, which only ever an artifact or lineage is."""
+        """Tell them; False: they are to be told later, which only ever an artifact, lineage or registration is."""
         told = [line.told for line in lines if line.told]
         if not told:
             return True
-        aside = isinstance(told[0].record, Artifact | Data | Weights)
+        aside = isinstance(told[0].record, Artifact | Data | Weights | Registration)
         # Behind those put off before: each may take its time, and a later file replaces an earlier one of its name.
         if aside and (self.late or (self.journal.late and lines[0].start >= self.journal.sent)):
             return False

@@ -17,7 +17,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import NamedTuple
 
-from rediffuse.tracking.records import Artifact, Record, Told, decode, encode
+from rediffuse.tracking.records import Artifact, Record, Registration, Told, decode, encode
 from rediffuse.workspace import Workspace
 
 _KEY_DIGITS = 16
@@ -96,17 +96,19 @@ class Journal:
         self._torn = False
 
     def keep(self, name: str, content: bytes | Path) -> str:
-        """Copy bytes or a file into the journal, as an artifact of this name; its path there is returned."""
+        """Copy bytes, a file or a folder into the journal, as an artifact of this name; its path there is returned."""
         files = self.folder / "files"
         files.mkdir(exist_ok=True)
         # A later artifact of the same name is another one.
         place = files / str(time.time_ns())
         place.mkdir()
         path = place / name
-        if isinstance(content, Path):
-            shutil.copyfile(content, path)
-        else:
+        if not isinstance(content, Path):
             path.write_bytes(content)
+        elif content.is_dir():
+            shutil.copytree(content, path)
+        else:
+            shutil.copyfile(content, path)
         return path.relative_to(self.folder).as_posix()
 
     def unsent(self) -> Iterator[Line]:
@@ -143,7 +145,7 @@ class Journal:
 
     def forget_file(self, record: Record) -> None:
         """Delete the copy that a record tells of: MLflow has it."""
-        if isinstance(record, Artifact):
+        if isinstance(record, Artifact | Registration):
             shutil.rmtree((self.folder / record.file).parent, ignore_errors=True)
 
     def release(self) -> None:

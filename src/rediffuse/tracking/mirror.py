@@ -6,6 +6,7 @@ Later is too late for a file that the next experiment overwrites: what is told h
 
 import csv
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,9 +14,9 @@ from rediffuse import files
 from rediffuse.provenance.digests import file_md5
 from rediffuse.provenance.environment import environment_tags
 from rediffuse.provenance.pipeline import locked_outs, stage_files, upstream
-from rediffuse.tracking import LAST_STAGE
+from rediffuse.tracking import LAST_STAGE, SCORING_STAGE, Candidate
 from rediffuse.tracking.names import summary_names
-from rediffuse.tracking.records import Data, Summaries, Tags, Weights
+from rediffuse.tracking.records import Data, Registration, Summaries, Tags, Weights
 from rediffuse.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -43,9 +44,25 @@ def tell_outputs_of(run: "TrackedRun", workspace: Workspace, stage: str, *, with
     _tell_files(run, workspace, stage)
 
 
+def registration(workspace: Workspace, candidate: Candidate, model: str) -> Registration:
+    """The record of a model that is to be registered.
+
+    Args:
+        model: its folder in the journal.
+    """
+    data, weights = _data(workspace), _weights(workspace)
+    made_of = {"data": data.digest} if data else {}
+    return Registration(
+        **{**asdict(candidate), "protocol": candidate.protocol | made_of},
+        md5=weights.md5 if weights else "",
+        sha256=weights.sha256 if weights else "",
+        file=model,
+    )
+
+
 def _tell_files(run: "TrackedRun", workspace: Workspace, stage: str) -> None:
     """Tell what one stage wrote."""
-    weights = _weights(workspace) if stage == LAST_STAGE else None
+    weights = _weights(workspace) if stage == SCORING_STAGE else None
     if weights:
         run.tell(weights)
     if workspace.metrics(stage).exists():
@@ -96,8 +113,9 @@ def _artifacts(workspace: Workspace, stage: str) -> Iterator[tuple[Path, str]]:
         yield workspace.data_report, "data"
         for path in sorted(workspace.data_pictures.glob("*.png")):
             yield path, "data"
-    if stage == LAST_STAGE:
+    if stage == SCORING_STAGE:
         yield workspace.report, "reports"
+    if stage == LAST_STAGE:
         for path in sorted(workspace.plot("any").parent.glob("*.csv")):
             yield path, "plots"
 

@@ -14,9 +14,9 @@ from typing import Any
 from mlflow.entities import Metric, Param, RunTag
 from mlflow.exceptions import MlflowException
 
-from rediffuse.tracking import lineage
+from rediffuse.tracking import lineage, registry
 from rediffuse.tracking.names import safe_name
-from rediffuse.tracking.records import Artifact, Begin, Data, End, Points, Summaries, Tags, Told, Weights
+from rediffuse.tracking.records import Artifact, Begin, Data, End, Points, Registration, Summaries, Tags, Told, Weights
 from rediffuse.tracking.refusals import is_refused
 from rediffuse.tracking.store import Store
 
@@ -73,6 +73,8 @@ class MlflowRun:
                     lineage.log_data(self, record)
                 case Weights():
                     lineage.log_model(self, record)
+                case Registration():
+                    registry.register(self, record, self._folder / record.file)
                 case End():
                     self._set_tags(record.tags)
                     self._client.set_terminated(self.id, record.status, end_time=at)

@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from rediffuse.tracking import LAST_STAGE
+from rediffuse.tracking import SCORING_STAGE
 
 
 def safe_name(name: str, keep: str = "") -> str:
@@ -30,7 +30,7 @@ def summary_names(stage: str, metrics: Mapping[str, Any]) -> dict[str, float]:
         name = "/".join(safe_name(part) for part in path)
         if stage == "train":
             name = f"train/final_{name}"
-        elif stage != LAST_STAGE or len(path) == 1:
+        elif stage != SCORING_STAGE or len(path) == 1:
             name = f"{stage}/{name}"
         named[name[:250]] = value
     return named

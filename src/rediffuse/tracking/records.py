@@ -9,6 +9,8 @@ import json
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from rediffuse.tracking import Candidate
+
 
 @dataclass(frozen=True, kw_only=True)
 class Begin:
@@ -96,6 +98,21 @@ class Weights:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Registration(Candidate):
+    """A model that becomes a version in the registry, and its champion where it beats the present one.
+
+    Args:
+        md5, sha256: of the weights that the training left.
+        file: the model's folder in the journal.
+        The others: see `rediffuse.tracking.Candidate`.
+    """
+
+    md5: str
+    sha256: str
+    file: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class End:
     """The run has FAILED, or FINISHED after the last stage; a stage in between just stops telling."""
 
@@ -103,9 +120,9 @@ class End:
     tags: dict[str, str] = field(default_factory=dict)
 
 
-Record = Begin | Points | Summaries | Artifact | Tags | Data | Weights | End
+Record = Begin | Points | Summaries | Artifact | Tags | Data | Weights | Registration | End
 _KINDS: dict[str, type[Record]] = {
-    kind.__name__.lower(): kind for kind in (Begin, Points, Summaries, Artifact, Tags, Data, Weights, End)
+    kind.__name__.lower(): kind for kind in (Begin, Points, Summaries, Artifact, Tags, Data, Weights, Registration, End)
 }
 
 

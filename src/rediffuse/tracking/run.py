@@ -16,7 +16,7 @@ from typing import Any
 from rediffuse.errors import LeavingError, TryAgainError
 from rediffuse.params import Params, flatten
 from rediffuse.provenance.source import git_commit
-from rediffuse.tracking import LAST_STAGE, mirror
+from rediffuse.tracking import LAST_STAGE, Candidate, mirror
 from rediffuse.tracking.journal import Journal
 from rediffuse.tracking.key import content_key
 from rediffuse.tracking.mlflow_run import close
@@ -109,6 +109,13 @@ class TrackedRun:
         with self._guarded():
             if self._journal:
                 self.tell(Artifact(folder=folder, file=self._journal.keep(name, content)))
+
+    def register(self, candidate: Candidate, model: Path) -> None:
+        """Make a model a version in MLflow's registry, and its champion where it is better; a line tells which."""
+        with self._guarded():
+            if self._journal:
+                kept = self._journal.keep(model.name, model)
+                self.tell(mirror.registration(self._workspace, candidate, kept))
 
     def finish_stage(self, stage: str) -> None:
         """Tell what the stage wrote and how long it took; the last one also tells for all before it, and ends the run.

@@ -33,10 +33,11 @@ _PATIENCE = 1.0  # seconds for a lock on a database, and for a database server t
 
 @dataclass(frozen=True)
 class Store:
-    """A client and the experiment all runs belong to."""
+    """A client and the experiment all runs belong to, and the workspace whose lock keeps its writers apart."""
 
     client: MlflowClient
     experiment_id: str
+    workspace: Workspace
 
 
 @contextmanager
@@ -79,13 +80,13 @@ def open_store(workspace: Workspace) -> Store:
     experiment = client.get_experiment_by_name(EXPERIMENT)
     if experiment is None:
         location = None if _is_remote(uri) else workspace.tracking_artifacts.absolute().as_uri()
-        return Store(client, client.create_experiment(EXPERIMENT, artifact_location=location))
+        return Store(client, client.create_experiment(EXPERIMENT, artifact_location=location), workspace)
     if experiment.lifecycle_stage != "active":
         raise TryAgainError(
             f"the MLflow experiment {EXPERIMENT} is deleted; bring it back with "
             f"`mlflow experiments restore --experiment-id {experiment.experiment_id}`"
         )
-    return Store(client, experiment.experiment_id)
+    return Store(client, experiment.experiment_id, workspace)
 
 
 def tracking_uri(workspace: Workspace) -> str:

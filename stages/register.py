@@ -1,0 +1,94 @@
+"""Stage `register`: a model that holds what `register.require` asks becomes a version in MLflow's registry."""
+
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from rediffuse import files
+from rediffuse.params import Params
+from rediffuse.rules import Name, judged, parse_name, score
+from rediffuse.serving.package import write_package
+from rediffuse.stage import run_stage
+from rediffuse.tables import rounded
+from rediffuse.tracking import Candidate, Run, Untracked
+from rediffuse.workspace import Workspace
+
+# Of a score's protocol, what two scores must share to be compared.
+ALIKE = ("extractor", "digest", "images", "n", "method")
+
+
+def register(params: Params, workspace: Workspace, run: Run | None = None) -> dict[str, Any]:
+    """Judge the model, write metrics/register.json, and hand an eligible model to MLflow's registry.
+
+    What the registry makes of it (a version, the champion) is no part of the out: it depends on what is there already.
+    """
+    asked = params.register
+    metrics = files.read_json(workspace.metrics("evaluate"))
+    conditions = judged(metrics, asked.require)
+    eligible = all(condition["met"] for condition in conditions)
+    name = asked.name or f"rediffuse-{params.prepare.source}"
+    value, low, high = interval(metrics, parse_name(asked.metric))
+    verdict: dict[str, Any] = rounded(
+        {
+            "eligible": eligible,
+            "conditions": conditions,
+            "name": name,
+            "metric": asked.metric,
+            "value": value,
+            "low": low,
+            "high": high,
+        }
+    )
+    files.write_json(workspace.metrics("register"), verdict)
+    if not eligible:
+        missed = [f"{each['rule']} ({each['found']})" for each in conditions if not each["met"]]
+        _say(f"not registered: register.require asks for {' and '.join(missed)}")
+    elif run is None or isinstance(run, Untracked):
+        _say("not registered: runtime.tracking is off")
+    else:
+        candidate = Candidate(
+            name=name,
+            alias=asked.alias,
+            description=_card(workspace.model_card),
+            metric=asked.metric,
+            better=asked.better,
+            value=value,
+            low=low,
+            high=high,
+            protocol=protocol(metrics, parse_name(asked.metric)),
+        )
+        with tempfile.TemporaryDirectory() as folder:
+            model = Path(folder) / "model"
+            write_package(model, workspace, params.sample, params.runtime)
+            run.register(candidate, model)
+    return verdict
+
+
+def interval(metrics: dict[str, Any], name: Name) -> tuple[float | None, float | None, float | None]:
+    """A score and the ends of its interval; the score itself where it has none, None where the run has no score."""
+    *block, last = name
+    value = score(metrics, name)
+    low, high = (score(metrics, (*block, f"{last}_{end}")) for end in ("low", "high"))
+    return value, value if low is None else low, value if high is None else high
+
+
+def protocol(metrics: dict[str, Any], name: Name) -> dict[str, str]:
+    """What another score of this name must share to be compared with this one."""
+    block = {"by_extractor": name[1], "controls": "fidelity"}.get(name[0], name[0]) if len(name) > 1 else ""
+    described = metrics["protocol"].get(block)
+    if isinstance(described, str):
+        return {block: described}
+    return {key: str(described[key]) for key in ALIKE if key in described} if described else {}
+
+
+def _card(path: Path) -> str:
+    return path.read_text(encoding="utf-8") if path.exists() else ""
+
+
+def _say(line: str) -> None:
+    sys.stdout.write(f"{line}\n")
+
+
+if __name__ == "__main__":
+    run_stage(register, live=True)
