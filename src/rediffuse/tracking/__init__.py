@@ -26,6 +26,7 @@ os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
 
+SCORED_BY = "evaluate"  # its numbers are the model's, and keep their own names
 LAST_STAGE = "evaluate"  # it finishes the run, and logs for the stages that DVC restored from its cache
 
 
