@@ -1,25 +1,19 @@
-"""Scores by their dotted names, as metrics/<stage>.json nests them: `fidelity.fd`, `train.val_loss`, `sample.evaluations`."""
+"""Scores by their dotted names, as the metrics files nest them: `fidelity.fd`, `train.val_loss`."""
 
 from collections.abc import Collection, Iterable, Sequence
-from difflib import SequenceMatcher, get_close_matches
+from difflib import get_close_matches
 
 LOWER, HIGHER = "lower", "higher"
+SCORED = ("fidelity", "utility", "memorisation", "likelihood", "by_extractor", "controls", "sweep")
+"""The parts of metrics files that a protocol belongs to."""
 
 # By the last words of a name; a class or a sample size may stand behind it. C_T and ratios of distances are best near a
 # value of their own, and so are not here.
 _WORDS = {
     LOWER: (
-        *("fd", "fd_full", "kid", "mmd", "deviation", "bits_per_dim", "stderr", "loss", "loss_ema", "mse", "seconds"),
-        *(
-            "cas_gap",
-            "copies",
-            "membership_auc",
-            "membership_tpr",
-            "exposure",
-            "extracted",
-            "evaluations",
-            "parameters",
-        ),
+        *("fd", "fd_full", "kid", "mmd", "deviation", "bits_per_dim", "loss", "loss_ema", "mse", "stderr"),
+        *("cas_gap", "copies", "membership_auc", "membership_tpr", "exposure", "extracted"),
+        *("evaluations", "parameters", "seconds"),
     ),
     HIGHER: (
         *("precision", "recall", "f1", "density", "coverage", "accuracy", "gain", "authenticity"),
@@ -48,14 +42,12 @@ def better_of(name: str) -> str | None:
 
 
 def listed(asked: str, known: Iterable[str]) -> str:
-    """Known names for a message, those like the one asked for first."""
-    # An interval's ends, a floor and a class are found beside the score.
+    """Known names for a message: those like the one asked for, then evaluate's, then the others."""
+    # An interval's ends are found beside the score.
     names = sorted(name for name in set(known) if not name.endswith(("_low", "_high")))
     close = get_close_matches(asked, names, n=5, cutoff=0.6)
-    rest = sorted(
-        (name for name in names if name not in close), key=lambda name: -SequenceMatcher(None, asked, name).ratio()
-    )
-    shown = [*close, *sorted(rest[: _SHOWN - len(close)])]
+    rest = sorted(set(names) - set(close), key=lambda name: (not name.startswith(SCORED), name.count("."), name))
+    shown = [*close, *rest[: _SHOWN - len(close)]]
     more = len(names) - len(shown)
     return ", ".join(shown) + (f" and {more} more" if more else "")
 

@@ -4,10 +4,9 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from rediffuse.leaderboard.names import LOWER
+from rediffuse.leaderboard.names import LOWER, SCORED
 from rediffuse.leaderboard.runs import Run
 
-_SCORED = ("fidelity", "by_extractor", "controls", "sweep", "utility", "memorisation", "likelihood")
 _MEASURED_LIKE = {"controls": "fidelity", "sweep": "fidelity"}
 # Other draws, or more of them, estimate the same number.
 _DECIDE_NOTHING = ("seed", "folds")
@@ -89,7 +88,7 @@ def measured_as(run: Run, metric: str) -> tuple[dict[str, str], bool]:
     name, digest = run.data
     data = {"data": f"{name} {digest}" if digest else "unknown"}
     first, *rest = metric.split(".")
-    if first not in _SCORED or not rest:
+    if first not in SCORED or not rest:
         return data, True
     block = rest[0] if first == "by_extractor" else _MEASURED_LIKE.get(first, first)
     noted = {

@@ -1,8 +1,9 @@
 """The runs of the store as a table needs them. Nothing is written: a store that is not there is not made."""
 
+import gc
 import sqlite3
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -59,7 +60,8 @@ def read_runs(workspace: Workspace) -> list[Run]:
         if database is not None and not _has_experiment(database):
             return []
         check_server(uri)
-        return [_run(entity) for entity in _entities(uri)]
+        with _no_collection():
+            return [_run(entity) for entity in _entities(uri)]
     except Exception as error:
         raise TryAgainError(f"MLflow at {without_secrets(uri)} can't be read now ({reason(error)})") from error
 
@@ -73,6 +75,18 @@ def newest_finished(runs: list[Run]) -> list[Run]:
             if run.started > known.started:
                 newest[run.key] = run
     return list(newest.values())
+
+
+@contextmanager
+def _no_collection() -> Iterator[None]:
+    """MLflow makes an object of each parameter, metric and tag; to look them through for garbage takes longest."""
+    was = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was:
+            gc.enable()
 
 
 def _has_experiment(database: Path) -> bool:

@@ -2,8 +2,7 @@
 
 import csv
 import io
-import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -13,6 +12,7 @@ from rediffuse.leaderboard.runs import Run
 
 _DIGITS = 8  # of a digest, beside a text
 _ALWAYS = ("data", "extractor", "digest", "images")
+_MADE_BY = ("preset", "network", "parameters")
 _OVERLAPS, _UNKNOWN = "≈", "?"
 
 
@@ -63,22 +63,21 @@ def markdown(groups: Sequence[Group], columns: Columns) -> str:
 def csv_bytes(groups: Sequence[Group], columns: Columns) -> bytes:
     """All groups in one table with every digit; a cell is empty where a run has no such number."""
     metric = columns.metric
-    names = ["group", "measured", "rank", "overlaps_best", "run", "run_id", "status", "preset", "network", "parameters"]
+    names = ["group", "protocol", *_ALWAYS, "rank", "overlaps_best", "run", "run_id", "status", *_MADE_BY]
     names += [metric, *(f"{metric}_{end}" for end in ("low", "high", "floor")), *columns.more]
     names += ["evaluations", "key", "commit", "started"]
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow(names)
     for number, group in enumerate(groups, 1):
-        # JSON: the values hold commas and blanks.
-        measured = json.dumps(group.measured if group.known else group.measured | {"protocol": "unknown"})
+        how = [number, "known" if group.known else "unknown", *(group.measured.get(name) for name in _ALWAYS)]
         for row in group.rows:
             run, score = row.run, row.score
-            overlaps = "" if row.overlaps is None else str(row.overlaps).lower()
-            cells: list[Any] = [number, measured, row.rank, overlaps, run.name, run.run_id, run.status, *_made_by(run)]
+            overlaps = None if row.overlaps is None else str(row.overlaps).lower()
+            cells: list[Any] = [*how, row.rank, overlaps, run.name, run.run_id, run.status, *_made_by(run).values()]
             cells += [score.value, score.low, score.high, score.floor, *(_value(run, name) for name in columns.more)]
             cells += [run.numbers.get("sample.evaluations"), run.key, run.commit, f"{_when(run, 'T', 'seconds')}Z"]
-            writer.writerow(["" if cell is None else cell for cell in cells])
+            writer.writerow([_raw(cell) for cell in cells])
     return file.getvalue().encode()
 
 
@@ -111,28 +110,32 @@ def _short(group: Group) -> str:
 
 def _cells(group: Group, columns: Columns) -> tuple[list[str], list[list[str]]]:
     """Headings and rows; a column that is empty for the whole group is left out."""
-    found = [(name, [cell(row) for row in group.rows]) for name, cell in _columns(columns)]
+    rows, runs = group.rows, [row.run for row in group.rows]
+    made_by = [_made_by(run) for run in runs]
+    short = _shortened([columns.metric, *columns.more])
+    found = [
+        ("#", [str(row.rank) for row in rows]),
+        (_OVERLAPS, [_mark(row) for row in rows]),
+        ("run", [run.name for run in runs]),
+        ("status", [run.status.lower() if columns.status else "" for run in runs]),
+        *((name, [_written(made[name]) for made in made_by]) for name in _MADE_BY),
+        (short[columns.metric], [_written(row.score.value) for row in rows]),
+        ("95 % interval", [_interval(row) for row in rows]),
+        ("floor", [_written(row.score.floor) for row in rows]),
+        *((short[name], [_written(_value(run, name)) for run in runs]) for name in columns.more),
+        ("evaluations", [_written(run.numbers.get("sample.evaluations")) for run in runs]),
+        ("key", [run.key[:_DIGITS] for run in runs]),
+        ("when (UTC)", [_when(run, " ", "minutes") for run in runs]),
+    ]
     shown = [(name, cells) for name, cells in found if any(cells)]
-    names = [name for name, _ in shown]
-    return names, [list(row) for row in zip(*(cells for _, cells in shown), strict=True)]
+    return [name for name, _ in shown], [list(row) for row in zip(*(cells for _, cells in shown), strict=True)]
 
 
-def _columns(columns: Columns) -> Iterator[tuple[str, Callable[[Row], str]]]:
-    yield "#", lambda row: str(row.rank)
-    yield _OVERLAPS, _mark
-    yield "run", lambda row: row.run.name
-    if columns.status:
-        yield "status", lambda row: row.run.status.lower()
-    for place, name in enumerate(("preset", "network", "parameters")):
-        yield name, lambda row, place=place: _written(_made_by(row.run)[place])  # type: ignore[misc]
-    yield columns.metric, lambda row: _written(row.score.value)
-    yield "95 % interval", _interval
-    yield "floor", lambda row: _written(row.score.floor)
-    for name in columns.more:
-        yield name, lambda row, name=name: _written(_value(row.run, name))  # type: ignore[misc]
-    yield "evaluations", lambda row: _written(row.run.numbers.get("sample.evaluations"))
-    yield "key", lambda row: row.run.key[:_DIGITS]
-    yield "when (UTC)", lambda row: _when(row.run, " ", "minutes")
+def _shortened(names: Sequence[str]) -> dict[str, str]:
+    """Name -> its last part, where no other ends alike and no number (a class, a scale) stands before it."""
+    last = {name: name.rpartition(".")[2] for name in names}
+    plain = [name for name in names if name.count(".") == 1 and list(last.values()).count(last[name]) == 1]
+    return {name: last[name] if name in plain else name for name in names}
 
 
 def _mark(row: Row) -> str:
@@ -158,8 +161,9 @@ def _legend(groups: Sequence[Group]) -> list[str]:
     return lines
 
 
-def _made_by(run: Run) -> tuple[str, str, float | None]:
-    return run.params.get("diffusion.preset", ""), run.params.get("model.name", ""), run.numbers.get("train.parameters")
+def _made_by(run: Run) -> dict[str, float | str | None]:
+    found = (run.params.get("diffusion.preset"), run.params.get("model.name"), run.numbers.get("train.parameters"))
+    return dict(zip(_MADE_BY, found, strict=True))
 
 
 def _value(run: Run, name: str) -> float | str | None:
@@ -170,6 +174,13 @@ def _written(value: float | str | None) -> str:
     if value is None or isinstance(value, str):
         return value or ""
     return f"{value:.0f}" if value.is_integer() and abs(value) < 1e12 else f"{value:.4g}"
+
+
+def _raw(cell: Any) -> str:
+    """Every digit of a number, and no more."""
+    if isinstance(cell, float):
+        return f"{cell:.0f}" if cell.is_integer() else repr(cell)
+    return "" if cell is None else str(cell)
 
 
 def _when(run: Run, between: str, to: str) -> str:
