@@ -8,11 +8,12 @@ from mlflow import MlflowClient
 
 from rediffuse.tracking import tables
 from rediffuse.tracking.tables import Table
+from rediffuse.workspace import Workspace
 from tests.tracking.evaluated import evaluated
 
 
-def test_a_table_is_what_mlflow_writes_for_the_same_data(empty_database: Path, tmp_path: Path) -> None:
-    client = MlflowClient(f"sqlite:///{empty_database}")
+def test_a_table_is_what_mlflow_writes_for_the_same_data(workspace: Workspace, tmp_path: Path) -> None:
+    client = MlflowClient(f"sqlite:///{workspace.tracking_database}")
     experiment = client.create_experiment("tables", artifact_location=(tmp_path / "artifacts").as_uri())
     columns = {"score": ["fd", "größe"], "value": [0.5, 2.0], "low": [0.25, math.nan], "n": [180, 90]}
     ours = Table(list(columns), [list(row) for row in zip(*columns.values(), strict=True)])
