@@ -201,10 +201,16 @@ def test_the_scores_of_any_stage_can_be_ranked_and_a_curve_is_no_score(
     for name, loss in (("slow", 0.5), ("fast", 0.25)):
         values = {"train/final_val_loss": loss, "train/val_loss": 9.0, "sweep/guidance/1.5/fd": 2 * loss}
         add(name, evaluated(), values=values, params={"sweep.count": "360"})
-    for metric in ("train.val_loss", "sweep.guidance.1.5.fd"):
+    for metric, order, images, extractor in (
+        ("train.val_loss", ["fast", "slow"], "", ""),
+        ("sweep.guidance.1.5.fd", ["fast", "slow"], "360", "classifier"),
+        # Equal ones in the order in which they began.
+        ("by_extractor.nets_my.pt.fd", ["slow", "fast"], "180", "nets/my.pt"),
+    ):
         table(capsys, "--metric", metric, "--csv", "runs.csv")
-        assert [row["run"] for row in rows(folder / "runs.csv")] == ["fast", "slow"]
-    assert rows(folder / "runs.csv")[0]["images"] == "360"
+        found = rows(folder / "runs.csv")
+        assert [row["run"] for row in found] == order
+        assert {(row["images"], row["extractor"], row["protocol"]) for row in found} == {(images, extractor, "known")}
 
 
 def test_the_floor_of_an_accuracy_is_the_judges_own_and_of_bits_the_baseline(

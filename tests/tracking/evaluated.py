@@ -24,7 +24,7 @@ def evaluated(
             "labels": {"deviation": 0.01, "by_class": {name: {"asked": 0.5, "seen": 0.5} for name in classes}},
             "by_class": {name: {"fd": 2.0, "fd_low": 1.0, "fd_high": 3.0, "images": 20} for name in classes},
         },
-        "by_extractor": {"pca": {"fd": 3.0, "fd_low": 2.5, "fd_high": 3.5}},
+        "by_extractor": {"nets/my.pt": {"fd": 3.0, "fd_low": 2.5, "fd_high": 3.5}},
         "controls": {"noised": {"fd": 65.0, "recall": 0.1}, "half_of_train": {"fd": 0.25}},
         "utility": {
             "cas_accuracy": 0.9,
@@ -49,7 +49,7 @@ def evaluated(
         },
         "protocol": {
             "fidelity": protocol,
-            "pca": {**protocol, "extractor": "pca", "digest": "abcd"},
+            "nets/my.pt": {**protocol, "extractor": "nets/my.pt", "digest": "abcd"},
             "utility": {"repeats": 3, "seed": 0},
             "memorisation": {"extractor": "classifier", "images": 180, "seed": 0},
             "likelihood": "probability-flow ODE",

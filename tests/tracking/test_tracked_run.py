@@ -280,8 +280,19 @@ def test_mlflow_finds_the_tables_of_a_run_and_their_pictures_and_has_each_row_on
     # MLflow's load_table asks the store of the process, whichever client it is called of.
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{workspace.tracking_database}")
     written(workspace)
+    pipeline = workspace.pipeline.read_text()
+    pipeline = pipeline.replace(
+        "[reports/report.html]\n    m", "[reports/card.md, reports/figures, samples/raw.npy]\n    m"
+    )
+    workspace.pipeline.write_text(pipeline)
+    for name in ("reports/card.md", "reports/figures/curve.png", "samples/raw.npy"):
+        files.write_bytes(workspace.root / name, b"made")
     files.write_json(workspace.metrics("evaluate"), evaluated())
     run_id = finish(params, workspace)
+    assert [item.path for item in open_store(workspace).client.list_artifacts(run_id, "reports")] == [
+        "reports/card.md",
+        "reports/figures",
+    ]
     store = open_store(workspace)
     # A table of somebody else's, and then all again, as after a kill before the end.
     store.client.log_table(run_id, {"mine": [1]}, "mine.json")
@@ -295,7 +306,7 @@ def test_mlflow_finds_the_tables_of_a_run_and_their_pictures_and_has_each_row_on
     evaluate = files.read_json(workspace.metrics("evaluate"))
     assert table["value"].tolist() == [row[1] for row in tables.scores(evaluate).rows]
     shown = store.client.load_table(store.experiment_id, "tables/figures.json", run_ids=[run_id])
-    assert shown["figure"].tolist() == ["film", "grid"]
+    assert shown["figure"].tolist() == ["film", "grid", "curve"]
     for cell in shown["picture"]:
         assert cell["type"] == "image"
         assert (workspace.tracking_artifacts / run_id / "artifacts" / cell["filepath"]).is_file()

@@ -87,10 +87,10 @@ def measured_as(run: Run, metric: str) -> tuple[dict[str, str], bool]:
     """On which data and how a run's score was taken, as far as it decides the number; and whether the how is known."""
     name, digest = run.data
     data = {"data": f"{name} {digest}" if digest else "unknown"}
-    first, *rest = metric.split(".")
+    first, _, rest = metric.partition(".")
     if first not in SCORED or not rest:
         return data, True
-    block = rest[0] if first == "by_extractor" else _MEASURED_LIKE.get(first, first)
+    block = _extractor(run, rest) if first == "by_extractor" else _MEASURED_LIKE.get(first, first)
     noted = {
         key.removeprefix(f"{block}.").removeprefix(block) or block: text
         for key, text in run.protocol.items()
@@ -111,6 +111,7 @@ def score_of(run: Run, metric: str) -> Score:
 
     # The judge's accuracy on real images is what generated ones can get at best.
     real = "utility.real_accuracy" if metric.startswith("utility.") and metric.endswith("_accuracy") else ""
+    real = "" if metric == real else real
     floor = beside(f"{metric}_floor", f"{metric}_baseline", real)
     return Score(run.numbers[metric], beside(f"{metric}_low"), beside(f"{metric}_high"), floor)
 
@@ -125,6 +126,12 @@ def _rows(runs: Sequence[Run], metric: str, better: str) -> list[Row]:
         Row(place + 1, run, score, score.overlaps(best) if place else None)
         for place, (run, score) in enumerate(zip(order, scores, strict=True))
     ]
+
+
+def _extractor(run: Run, rest: str) -> str:
+    """The extractor that a score begins with; a name may hold dots."""
+    known = {key.rpartition(".")[0] for key in run.protocol}
+    return max((name for name in known if rest.startswith(f"{name}.")), key=len, default=rest)
 
 
 def _decides(key: str, metric: str) -> bool:

@@ -44,7 +44,8 @@ def score_tags(metrics: Mapping[str, Any]) -> dict[str, str]:
     """What metrics/evaluate.json says in words: `verdict.fidelity`, and the protocol, `protocol.fidelity.images`."""
     protocol = {"protocol": metrics.get("protocol") or {}}
     verdicts = {f"verdict.{aspect}": judged["verdict"] for aspect, judged in _verdicts(metrics).items()}
-    return {name: as_text(value) for name, value in {**flatten(protocol), **verdicts}.items()}
+    # An extractor may be named like a file; its scores' names have no slash for it either.
+    return {safe_name(name): as_text(value) for name, value in {**flatten(protocol), **verdicts}.items()}
 
 
 def _results(stage: str, metrics: Mapping[str, Any]) -> Iterator[tuple[tuple[str, ...], float]]:

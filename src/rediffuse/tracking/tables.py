@@ -17,7 +17,7 @@ from typing import Any
 from rediffuse.params import flatten
 
 _BY_CLASS = ("by_class", "per_class", "gan_test_recall")
-_SCORED = ("fidelity", "by_extractor", "utility", "memorisation", "likelihood")
+_SCORED = ("fidelity", "utility", "memorisation", "likelihood")
 # What stands beside a score under a name of its own is a column of its row.
 _BESIDE = ("_low", "_high", "_floor", "_floor_low", "_floor_high", "_baseline")
 
@@ -48,22 +48,25 @@ def score_tables(metrics: Mapping[str, Any]) -> dict[str, Table]:
 
 def scores(metrics: Mapping[str, Any]) -> Table:
     """A row a score: its interval, what real images get, and the extractor and number of images it was taken with."""
+    blocks = {name: (name, metrics.get(name)) for name in _SCORED}
+    blocks |= {f"by_extractor.{name}": (name, block) for name, block in (metrics.get("by_extractor") or {}).items()}
     rows = []
-    for block in _SCORED:
+    for prefix, (measured, block) in blocks.items():
+        how = (metrics.get("protocol") or {}).get(measured)
+        how = how if isinstance(how, Mapping) else {}
         numbers = {
             name: value
-            for name, value in flatten({block: metrics.get(block) or {}}).items()
+            for name, value in flatten(block or {}).items()
             if _is_number(value) and not set(name.split(".")) & set(_BY_CLASS)
         }
-        protocol = metrics.get("protocol") or {}
         for name, value in numbers.items():
             if any(name.endswith(end) and name.removesuffix(end) in numbers for end in _BESIDE):
                 continue
-            beside = {end: numbers.get(f"{name}{end}") for end in _BESIDE}
-            floor = beside["_baseline"] if beside["_floor"] is None else beside["_floor"]
-            how = protocol.get(name.split(".")[1 if block == "by_extractor" else 0])
-            how = how if isinstance(how, Mapping) else {}
-            rows.append([name, value, beside["_low"], beside["_high"], floor, how.get("extractor"), how.get("images")])
+            low, high = numbers.get(f"{name}_low"), numbers.get(f"{name}_high")
+            floor = numbers.get(f"{name}_floor", numbers.get(f"{name}_baseline"))
+            if name.endswith("_accuracy") and name != "real_accuracy":
+                floor = numbers.get("real_accuracy")
+            rows.append([f"{prefix}.{name}", value, low, high, floor, how.get("extractor"), how.get("images")])
     return Table(("score", "value", "low", "high", "floor", "extractor", "n"), rows)
 
 
