@@ -3,7 +3,7 @@ BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export MLFLOW_DISABLE_TELEMETRY := true
 
-.PHONY: all help setup test test-slow faults lint format scores compare verify sync ui states clear-states lock
+.PHONY: all help setup test test-slow faults lint format scores leaderboard compare verify sync ui states clear-states lock
 .DEFAULT_GOAL := all
 
 all: setup  ## set up and run the pipeline: data, model, samples, scores
@@ -37,6 +37,9 @@ format: $(BIN)/.test  ## let ruff write the code
 
 scores: setup  ## the scores of the present model, and where to look
 	@python -m rediffuse.scores
+
+leaderboard: setup  ## all finished runs as a table, best first (OPTIONS="--metric fidelity.kid --csv runs.csv")
+	@python -m rediffuse.leaderboard $(OPTIONS)
 
 compare: setup  ## run every preset as a DVC experiment, and write a table and a picture of them (OPTIONS=... for the command)
 	@python -m rediffuse.compare $(OPTIONS)

@@ -1,1 +1,1 @@
-from tests.tracking.conftest import _own_store, empty_database  # noqa: F401
+from tests.tracking.conftest import _own_store  # noqa: F401

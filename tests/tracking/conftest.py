@@ -18,16 +18,6 @@ def _own_store(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name, raising=False)
 
 
-@pytest.fixture(scope="session")
-def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A database with MLflow's tables and no experiment: to copy it takes milliseconds, to make it seconds."""
-    from mlflow import MlflowClient
-
-    path = tmp_path_factory.mktemp("template") / "mlflow.db"
-    MlflowClient(f"sqlite:///{path}")
-    return path
-
-
 @pytest.fixture
 def workspace(tmp_path: Path, empty_database: Path) -> Workspace:
     """A workspace with a tiny DAG, whose store has its tables already."""

@@ -1,4 +1,7 @@
-from rediffuse.tracking.names import safe_name, summary_names
+import pytest
+
+from rediffuse.tracking.names import safe_name, score_tags, summary_names
+from tests.tracking.evaluated import evaluated
 
 
 def test_what_evaluate_nests_keeps_its_own_name() -> None:
@@ -14,9 +17,49 @@ def test_what_evaluate_nests_keeps_its_own_name() -> None:
     }
 
 
-def test_a_point_of_a_sweep_is_named_by_its_place_on_the_curve() -> None:
-    metrics = {"guidance": {"1.5": {"fd": 2.0}}, "evaluations": {"heun": {"9": {"fd": 1.0}}}, "best_sampler": "heun"}
-    assert summary_names("sweep", metrics) == {"sweep/guidance/1.5/fd": 2.0, "sweep/evaluations/heun/9/fd": 1.0}
+def test_a_verdict_is_a_number_and_a_word_and_one_that_was_not_asked_for_only_a_word() -> None:
+    metrics = evaluated()
+    assert {name: value for name, value in summary_names("evaluate", metrics).items() if "verdict" in name} == {
+        "verdicts/fidelity": 1.0,
+        "verdicts/memorisation": 0.0,
+    }
+    assert {name: text for name, text in score_tags(metrics).items() if "verdict" in name} == {
+        "verdict.fidelity": "met",
+        "verdict.memorisation": "not met",
+        "verdict.likelihood": "not asked",
+    }
+
+
+def test_how_scores_were_taken_is_told_in_tags_and_never_as_a_score() -> None:
+    metrics = evaluated()
+    assert not [
+        name for name in summary_names("evaluate", metrics) if name.startswith(("protocol", "evaluate/protocol"))
+    ]
+    tags = score_tags(metrics)
+    assert tags["protocol.fidelity.digest"] == "5da787c9"
+    assert tags["protocol.fidelity.images"] == "180"
+    assert tags["protocol.likelihood"] == "probability-flow ODE"
+
+
+@pytest.mark.parametrize("changes", [{"fd": 0.25}, {"likelihood": "bound"}])
+def test_names_hold_neither_the_family_nor_the_data(changes: dict[str, float | str]) -> None:
+    assert summary_names("evaluate", evaluated(**changes)).keys() == summary_names("evaluate", evaluated()).keys()
+    # Of classes all else is the same.
+    names = {
+        classes: {name for name in summary_names("evaluate", evaluated(classes=classes)) if "class/" not in name}
+        for classes in (("0", "1"), ("T-shirt/top", "bag", "coat"))
+    }
+    assert len({frozenset(each) for each in names.values()}) == 1
+    assert "fidelity/by_class/T-shirt_top/fd" in summary_names("evaluate", evaluated(classes=("T-shirt/top",)))
+
+
+def test_a_sweep_is_named_by_its_points() -> None:
+    metrics = {
+        "guidance": {"1.5": {"fd": 2.0}},
+        "evaluations": {"heun": {"9": {"fd": 1.5}}},
+        "best": {"sampler": "heun"},
+    }
+    assert summary_names("sweep", metrics) == {"sweep/guidance/1.5/fd": 2.0, "sweep/evaluations/heun/9/fd": 1.5}
 
 
 def test_a_summary_of_training_is_not_named_like_a_curve() -> None:

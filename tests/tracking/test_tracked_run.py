@@ -17,11 +17,13 @@ import pytest
 from rediffuse import files
 from rediffuse.errors import TryAgainError
 from rediffuse.params import Params
-from rediffuse.tracking import open_run
+from rediffuse.tracking import open_run, tables
 from rediffuse.tracking.journal import waiting
+from rediffuse.tracking.names import summary_names
 from rediffuse.tracking.records import Summaries
 from rediffuse.tracking.store import open_store
 from rediffuse.workspace import Workspace
+from tests.tracking.evaluated import evaluated
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 Runs = Callable[[Workspace], list[Any]]
@@ -239,11 +241,76 @@ def test_the_last_stage_logs_for_all_that_dvc_took_from_its_cache(
         "reports/report.html",
         "samples/film.png",
         "samples/grid.png",
+        "tables/figures.json",
+        "tables/scores.json",
     ]
     assert {run.data.tags[f"stage.{name}"] for name in ("survey", "train", "evaluate")} == {"cached"}
     assert run.data.tags["stage.register"] == "ran"
     assert "stage.other" not in run.data.tags
     assert run.info.status == "FINISHED"
+
+
+@pytest.mark.parametrize("last", ["evaluate", "other"])
+def test_the_scores_keep_their_names_their_model_and_their_tables_whatever_stage_is_the_last(
+    params: Params, workspace: Workspace, written: Written, runs: Runs, monkeypatch: pytest.MonkeyPatch, last: str
+) -> None:
+    monkeypatch.setattr("rediffuse.tracking.run.LAST_STAGE", last)
+    written(workspace)
+    files.write_json(workspace.metrics("evaluate"), evaluated())
+    files.write_json(workspace.metrics("other"), {"rows": 3})
+    for stage in ("evaluate", "other"):
+        if stage == "evaluate" or last == "other":
+            with open_run(params, workspace, stage) as run:
+                run.finish_stage(stage)
+    (found,) = runs(workspace)
+    named = summary_names("evaluate", evaluated())
+    assert {name: found.data.metrics.get(name) for name in named} == named
+    assert found.data.metrics.get("other/rows") == (3 if last == "other" else None)
+    assert found.data.tags["protocol.fidelity.neighbours"] == "3"
+    assert found.data.tags["verdict.memorisation"] == "not met"
+    assert found.info.status == "FINISHED"
+    store = open_store(workspace)
+    (model,) = store.client.search_logged_models([store.experiment_id])
+    assert {metric.key: metric.value for metric in model.metrics} == named
+    assert sum("scores" in each["path"] for each in json.loads(found.data.tags["mlflow.loggedArtifacts"])) == 1
+
+
+def test_mlflow_finds_the_tables_of_a_run_and_their_pictures_and_has_each_row_once(
+    params: Params, workspace: Workspace, written: Written, runs: Runs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # MLflow's load_table asks the store of the process, whichever client it is called of.
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{workspace.tracking_database}")
+    written(workspace)
+    pipeline = workspace.pipeline.read_text()
+    pipeline = pipeline.replace(
+        "[reports/report.html]\n    m", "[reports/card.md, reports/figures, samples/raw.npy]\n    m"
+    )
+    workspace.pipeline.write_text(pipeline)
+    for name in ("reports/card.md", "reports/figures/curve.png", "samples/raw.npy"):
+        files.write_bytes(workspace.root / name, b"made")
+    files.write_json(workspace.metrics("evaluate"), evaluated())
+    run_id = finish(params, workspace)
+    assert [item.path for item in open_store(workspace).client.list_artifacts(run_id, "reports")] == [
+        "reports/card.md",
+        "reports/figures",
+    ]
+    store = open_store(workspace)
+    # A table of somebody else's, and then all again, as after a kill before the end.
+    store.client.log_table(run_id, {"mine": [1]}, "mine.json")
+    store.client.update_run(run_id, status="FAILED")
+    assert finish(params, workspace) == run_id
+    (run,) = runs(workspace)
+    listed = [each["path"] for each in json.loads(run.data.tags["mlflow.loggedArtifacts"])]
+    names = ("scores", "by_class", "controls", "verdicts", "figures")
+    assert sorted(listed) == sorted(["mine.json", *(f"tables/{name}.json" for name in names)])
+    table = store.client.load_table(store.experiment_id, "tables/scores.json", run_ids=[run_id])
+    evaluate = files.read_json(workspace.metrics("evaluate"))
+    assert table["value"].tolist() == [row[1] for row in tables.scores(evaluate).rows]
+    shown = store.client.load_table(store.experiment_id, "tables/figures.json", run_ids=[run_id])
+    assert shown["figure"].tolist() == ["film", "grid", "curve"]
+    for cell in shown["picture"]:
+        assert cell["type"] == "image"
+        assert (workspace.tracking_artifacts / run_id / "artifacts" / cell["filepath"]).is_file()
 
 
 def test_tags_hold_the_md5_of_each_out_of_this_run(

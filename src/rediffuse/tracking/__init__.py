@@ -30,7 +30,7 @@ os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
 
 LAST_STAGE = "register"  # it finishes the run, and logs for the stages that DVC restored from its cache
-SCORING_STAGE = "evaluate"  # it writes the report, and the numbers that belong to the weights
+SCORED_BY = "evaluate"  # its numbers are the model's, and keep their own names
 
 
 class Run(Protocol):

@@ -5,22 +5,27 @@ Later is too late for a file that the next experiment overwrites: what is told h
 """
 
 import csv
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from rediffuse import files
 from rediffuse.provenance.digests import file_md5
 from rediffuse.provenance.environment import environment_tags
 from rediffuse.provenance.pipeline import locked_outs, stage_files, upstream
-from rediffuse.tracking import LAST_STAGE, SCORING_STAGE, Candidate
-from rediffuse.tracking.names import summary_names
+from rediffuse.tracking import SCORED_BY, Candidate
+from rediffuse.tracking.names import score_tags, summary_names
 from rediffuse.tracking.records import Data, Registration, Summaries, Tags, Weights
+from rediffuse.tracking.tables import Table, confusion, of_csv, pictures, score_tables
 from rediffuse.workspace import Workspace
 
 if TYPE_CHECKING:
     from rediffuse.tracking.run import TrackedRun
+
+_SHOWN = ("samples", "reports", "plots")
+_SHOWN_KINDS = (".png", ".html", ".md", ".csv")
+_CURVES = ("training", "validation")  # MLflow draws them
 
 
 def tell_outputs_of(run: "TrackedRun", workspace: Workspace, stage: str, *, with_upstream: bool) -> None:
@@ -40,8 +45,8 @@ def tell_outputs_of(run: "TrackedRun", workspace: Workspace, stage: str, *, with
     if with_upstream:
         run.tell(Tags(values={f"stage.{name}": "cached" for name in earlier}, default=True))
         for name in earlier:
-            _tell_files(run, workspace, name)
-    _tell_files(run, workspace, stage)
+            _tell_files(run, workspace, name, stages[name].outs)
+    _tell_files(run, workspace, stage, own)
 
 
 def registration(workspace: Workspace, candidate: Candidate, model: str) -> Registration:
@@ -60,22 +65,40 @@ def registration(workspace: Workspace, candidate: Candidate, model: str) -> Regi
     )
 
 
-def _tell_files(run: "TrackedRun", workspace: Workspace, stage: str) -> None:
+def _tell_files(run: "TrackedRun", workspace: Workspace, stage: str, outs: Sequence[PurePosixPath]) -> None:
     """Tell what one stage wrote."""
-    weights = _weights(workspace) if stage == SCORING_STAGE else None
+    metrics = files.read_json(workspace.metrics(stage)) if workspace.metrics(stage).exists() else {}
+    weights = _weights(workspace) if stage == SCORED_BY else None
     if weights:
         run.tell(weights)
-    if workspace.metrics(stage).exists():
-        numbers = summary_names(stage, files.read_json(workspace.metrics(stage)))
+    if metrics:
+        numbers = summary_names(stage, metrics)
         run.tell(Summaries(values=numbers, model=weights.md5 if weights else None))
+    if stage == SCORED_BY:
+        run.tell(Tags(values=score_tags(metrics)))
     if stage == "split" and (data := _data(workspace)):
         run.tell(data)
     if stage == "train":
         for name in ("training", "validation"):
             run.log_curve(_rows(workspace.plot(name)))
-    for path, folder in _artifacts(workspace, stage):
-        if path.exists():
-            run.log_file(folder, path.name, path)
+    artifacts = list(_artifacts(workspace, stage, outs))
+    for path, folder in artifacts:
+        run.log_file(folder, path.name, path)
+    if stage == SCORED_BY:
+        for name, table in score_tables(metrics).items():
+            _tell_table(run, name, table)
+        # `sample` told of its own.
+        drawn = [f"samples/{path.name}" for path in sorted(workspace.grid.parent.glob("*.png"))]
+        drawn += [f"{folder}/{path.name}" for path, folder in artifacts if path.suffix == ".png"]
+        _tell_table(run, "figures", pictures(drawn))
+    for path, folder in artifacts:
+        if folder == "plots" and path.stem not in _CURVES:
+            _tell_table(run, path.stem, confusion(path) if path.stem == "confusion" else of_csv(path))
+
+
+def _tell_table(run: "TrackedRun", name: str, table: Table) -> None:
+    if table.rows:
+        run.log_file("tables", f"{name}.json", table.encode(), table=True)
 
 
 def _data(workspace: Workspace) -> Data | None:
@@ -104,20 +127,15 @@ def _weights(workspace: Workspace) -> Weights | None:
     )
 
 
-def _artifacts(workspace: Workspace, stage: str) -> Iterator[tuple[Path, str]]:
-    if stage == "sample":
-        yield workspace.grid, "samples"
-        yield workspace.raw_grid, "samples"
-        yield workspace.film, "samples"
-    if stage == "survey":
-        yield workspace.data_report, "data"
-        for path in sorted(workspace.data_pictures.glob("*.png")):
-            yield path, "data"
-    if stage == SCORING_STAGE:
-        yield workspace.report, "reports"
-    if stage == LAST_STAGE:
-        for path in sorted(workspace.plot("any").parent.glob("*.csv")):
-            yield path, "plots"
+def _artifacts(workspace: Workspace, stage: str, outs: Sequence[PurePosixPath]) -> Iterator[tuple[Path, str]]:
+    """The files among a stage's outs that are for people's eyes, each with the folder it comes to."""
+    for out in outs:
+        if out.parts[0] not in _SHOWN:
+            continue
+        path = workspace.root / out
+        for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
+            if file.suffix in _SHOWN_KINDS and file.is_file():
+                yield file, "data" if stage == "survey" else file.relative_to(workspace.root).parent.as_posix()
 
 
 def _rows(path: Path) -> list[dict[str, float]]:

@@ -5,6 +5,7 @@ already": a stage that DVC repeats inside an unfinished run leaves one curve, no
 told again from its beginning.
 """
 
+import json
 import math
 import sys
 from collections.abc import Iterator, Sequence
@@ -13,6 +14,7 @@ from typing import Any
 
 from mlflow.entities import Metric, Param, RunTag
 from mlflow.exceptions import MlflowException
+from mlflow.utils.mlflow_tags import MLFLOW_LOGGED_ARTIFACTS
 
 from rediffuse.tracking import lineage, registry
 from rediffuse.tracking.names import safe_name
@@ -112,6 +114,15 @@ class MlflowRun:
         # Gone: MLflow has it, and only the note of it is lost.
         if path.exists():
             self._client.log_artifact(self.id, str(path), artifact.folder)
+        if artifact.table:
+            self._mark_table(f"{artifact.folder}/{path.name}")
+
+    def _mark_table(self, path: str) -> None:
+        """Let MLflow's pages find a table: they look into one tag, which lists them all."""
+        listed = json.loads(self.entity().data.tags.get(MLFLOW_LOGGED_ARTIFACTS, "[]"))
+        entry = {"path": path, "type": "table"}
+        if entry not in listed:
+            self._set_tags({MLFLOW_LOGGED_ARTIFACTS: json.dumps([*listed, entry])})
 
     def _log_summaries(self, summaries: Summaries, at: int) -> None:
         model = self._model_of(summaries)

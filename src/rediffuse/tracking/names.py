@@ -5,7 +5,10 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from rediffuse.tracking import SCORING_STAGE
+from rediffuse.params import flatten
+from rediffuse.tracking import SCORED_BY
+
+_VERDICTS = {"met": 1.0, "not met": 0.0}
 
 
 def safe_name(name: str, keep: str = "") -> str:
@@ -20,20 +23,42 @@ def as_text(value: Any) -> str:
 
 
 def summary_names(stage: str, metrics: Mapping[str, Any]) -> dict[str, float]:
-    """The numbers of metrics/<stage>.json by their names in MLflow.
+    """The numbers of metrics/<stage>.json by their names in MLflow, the same for every family and data set.
 
-    What evaluate nests keeps its own name: `{"fidelity": {"fd": 1.4}}` is `fidelity/fd`. Every other number begins with
-    its stage; training's with `train/final_`, because `train/val_loss` is a curve.
+    What evaluate nests keeps its own name: `{"fidelity": {"fd": 1.4}}` is `fidelity/fd`, and a verdict is 1 (met) or 0
+    (not met). Every other number begins with its stage; training's with `train/final_`, because `train/val_loss` is a
+    curve. The numbers of a protocol are no results: `score_tags` has evaluate's.
     """
     named = {}
-    for path, value in _numbers(metrics):
+    for path, value in _results(stage, metrics):
         name = "/".join(safe_name(part) for part in path)
         if stage == "train":
             name = f"train/final_{name}"
-        elif stage != SCORING_STAGE or len(path) == 1:
+        elif stage != SCORED_BY or len(path) == 1:
             name = f"{stage}/{name}"
         named[name[:250]] = value
     return named
+
+
+def score_tags(metrics: Mapping[str, Any]) -> dict[str, str]:
+    """What metrics/evaluate.json says in words: `verdict.fidelity`, and the protocol, `protocol.fidelity.images`."""
+    protocol = {"protocol": metrics.get("protocol") or {}}
+    verdicts = {f"verdict.{aspect}": judged["verdict"] for aspect, judged in _verdicts(metrics).items()}
+    # An extractor may be named like a file; its scores' names have no slash for it either.
+    return {safe_name(name): as_text(value) for name, value in {**flatten(protocol), **verdicts}.items()}
+
+
+def _results(stage: str, metrics: Mapping[str, Any]) -> Iterator[tuple[tuple[str, ...], float]]:
+    yield from _numbers({name: block for name, block in metrics.items() if name not in {"protocol", "verdicts"}})
+    if stage != SCORED_BY:
+        return
+    for aspect, judged in _verdicts(metrics).items():
+        if judged["verdict"] in _VERDICTS:
+            yield ("verdicts", aspect), _VERDICTS[judged["verdict"]]
+
+
+def _verdicts(metrics: Mapping[str, Any]) -> Mapping[str, Any]:
+    return metrics.get("verdicts") or {}
 
 
 def _numbers(metrics: Mapping[str, Any], path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], float]]:

@@ -57,10 +57,15 @@ class Summaries:
 
 @dataclass(frozen=True, kw_only=True)
 class Artifact:
-    """A file of the journal that becomes the artifact `<folder>/<its name>`, in place of an earlier one."""
+    """A file of the journal that becomes the artifact `<folder>/<its name>`, in place of an earlier one.
+
+    Args:
+        table: MLflow shows it as a table; see `tables`.
+    """
 
     folder: str
     file: str
+    table: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -104,11 +104,11 @@ class TrackedRun:
             text = json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
             self.log_file("documents", f"{safe_name(name)}.json", text.encode())
 
-    def log_file(self, folder: str, name: str, content: bytes | Path) -> None:
+    def log_file(self, folder: str, name: str, content: bytes | Path, *, table: bool = False) -> None:
         """Keep bytes, or a file as it is now, as the artifact `<folder>/<name>`, in place of an earlier one."""
         with self._guarded():
             if self._journal:
-                self.tell(Artifact(folder=folder, file=self._journal.keep(name, content)))
+                self.tell(Artifact(folder=folder, file=self._journal.keep(name, content), table=table))
 
     def register(self, candidate: Candidate, model: Path) -> None:
         """Make a model a version in MLflow's registry, and its champion where it is better; a line tells which."""

@@ -1,0 +1,1 @@
+from tests.tracking.conftest import _own_store  # noqa: F401
