@@ -137,7 +137,11 @@ def test_the_balls_are_closed_and_leave_their_own_centre_out() -> None:
 
 def made_sets() -> dict[str, np.ndarray]:
     clustered = np.concatenate([normal(6, 5, seed, mean=3.0 * (seed % 2), scale=0.05) for seed in range(20)])
+    # All near neighbours of the first of each ten, a group, are of the group before.
+    strayed = np.repeat(np.arange(20), 10)
+    strayed[::10] = np.roll(np.arange(20), 1)
     return {
+        "in a cluster of another group": 5.0 * normal(20, 5, 5)[strayed] + normal(200, 5, 6, scale=0.05),
         "spread": normal(113, 5, 1, mean=0.3),
         # Nearly all neighbours of a point are of its own group, or of one other.
         "clustered by group": clustered,
