@@ -6,6 +6,7 @@ statistic of Mann and Whitney (1947).
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -59,6 +60,12 @@ class Separation:
         corrected = total + 1 - float((ties**3 - ties).sum()) / (total * (total - 1))
         return float(np.sqrt(12 * m * n / corrected)) if corrected > 1e-9 * total else 0.0
 
+    @property
+    def weight(self) -> float:
+        """√(mn/(m + n + 1)): of its Z_U among those of other strata (van Elteren, 1960)."""
+        m, n = len(self.first), len(self.second)
+        return float(np.sqrt(m * n / (m + n + 1)))
+
     def hits(self, false_alarms: float, draw: np.random.Generator) -> Estimate:
         """The share of `first` above a threshold that at most this share of `second` is above.
 
@@ -68,19 +75,31 @@ class Separation:
             false_alarms: 0 to below 1.
             draw: of the resamples.
         """
-        falling = np.sort(self.second)[::-1]
-        count = len(falling)
         # A share of n that is a whole number but for rounding is that number.
-        allowed = int(np.floor(false_alarms * count + 1e-9))
-        rising = np.sort(self.first)
+        allowed = int(np.floor(false_alarms * len(self.second) + 1e-9))
+        return self._beyond(np.sort(self.second)[::-1], allowed, "right", draw)
+
+    def reached(self, share: float, draw: np.random.Generator) -> Estimate:
+        """The share of `first` at or above the highest threshold that at least this share of `second` is at or above.
+
+        Interval and arguments as of `hits`; `share` above 0.
+        """
+        least = max(int(np.ceil(share * len(self.second) - 1e-9)), 1)
+        return self._beyond(np.sort(self.second)[::-1], least - 1, "left", draw)
+
+    def _beyond(
+        self, falling: Vector, place: int, side: Literal["left", "right"], draw: np.random.Generator
+    ) -> Estimate:
+        """The share of `first` above that place of the thresholds; with side left also what is equal."""
+        rising, count = np.sort(self.first), len(falling)
 
         def share(thresholds: Vector) -> Vector:
-            above: Vector = 1 - np.searchsorted(rising, thresholds, side="right") / len(rising)
-            return above
+            beyond: Vector = 1 - np.searchsorted(rising, thresholds, side=side) / len(rising)
+            return beyond
 
-        at_threshold = share(falling[allowed : allowed + 1])[0]
+        at_threshold = share(falling[place : place + 1])[0]
         # What is so many-th in a resample of n has a place distributed as the same order statistic of uniform numbers.
-        places = np.minimum(count * draw.beta(allowed + 1, count - allowed, _RESAMPLES), count - 1).astype(np.int64)
+        places = np.minimum(count * draw.beta(place + 1, count - place, _RESAMPLES), count - 1).astype(np.int64)
         resampled = draw.binomial(len(rising), share(falling[places])) / len(rising)
         low, high = np.quantile(resampled, [0.5 - CONFIDENCE / 2, 0.5 + CONFIDENCE / 2])
         fixed = Estimate.of_bounded(float(at_threshold), len(rising))
