@@ -102,8 +102,8 @@ def authenticity_scores(generated: Nearness, test: Nearness, draw: np.random.Gen
         **Estimate.of_share(test.authentic).named("authenticity_floor"),
         **_median(generated.ratios).named("nearest_ratio"),
         **_median(test.ratios).named("nearest_ratio_floor"),
-        **near.reached(COPY_QUANTILE, draw).named("copies"),
-        "copies_floor": Separation(near.second, near.second).reached(COPY_QUANTILE, draw).value,
+        **near.reached(COPY_QUANTILE, draw, most=0.0).named("copies"),
+        "copies_floor": Separation(near.second, near.second).reached(COPY_QUANTILE, draw, most=0.0).value,
     }
 
 

@@ -18,11 +18,8 @@ Points = NDArray[Any]
 Matrix = NDArray[np.float64]
 
 _QUERIES = 1024
-_DIFFERENCES = 1 << 23
-"""Numbers in the differences that are computed at once."""
-
-_SCALED = 1 << 20
-"""Numbers that are scaled at once."""
+_NUMBERS = 1 << 20
+"""Numbers that are scaled, or whose differences are computed, at once."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +74,7 @@ def _scaled(points: Points, centre: Matrix, unit: float) -> NDArray[np.float32]:
     """Points (N, d) in the units of the product, and their squared lengths behind them, (N, d + 1)."""
     count, dimensions = points.shape
     result = np.empty((count, dimensions + 1), np.float32)
-    for rows in _blocks(count, max(1, _SCALED // dimensions)):
+    for rows in _blocks(count, max(1, _NUMBERS // dimensions)):
         moved = result[rows, :-1]
         moved[:] = (points[rows] - centre) / unit
         result[rows, -1] = np.square(moved, dtype=np.float64).sum(axis=1)
@@ -134,7 +131,7 @@ def _smallest(product: NDArray[np.float32], count: int) -> NDArray[np.float32]:
 def _squared_differences(queries: Points, rows: NDArray[np.int64], points: Points, places: NDArray[np.int64]) -> Matrix:
     """|q − p|² of pairs of rows, each a function of the pair alone."""
     result = np.empty(len(rows))
-    for pairs in _blocks(len(rows), max(1, _DIFFERENCES // queries.shape[1])):
+    for pairs in _blocks(len(rows), max(1, _NUMBERS // queries.shape[1])):
         differences = np.asarray(queries[rows[pairs]], np.float64) - np.asarray(points[places[pairs]], np.float64)
         result[pairs] = np.square(differences, out=differences).sum(axis=1)
     return result

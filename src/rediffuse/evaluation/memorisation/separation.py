@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from rediffuse.evaluation.intervals import CONFIDENCE, Estimate
 
 Vector = NDArray[np.float64]
+Side = Literal["left", "right"]
 
 _RESAMPLES = 2000
 
@@ -75,35 +76,49 @@ class Separation:
             false_alarms: 0 to below 1.
             draw: of the resamples.
         """
+        falling = np.sort(self.second)[::-1]
+        count = len(falling)
         # A share of n that is a whole number but for rounding is that number.
-        allowed = int(np.floor(false_alarms * len(self.second) + 1e-9))
-        return self._beyond(np.sort(self.second)[::-1], allowed, "right", draw)
+        allowed = int(np.floor(false_alarms * count + 1e-9))
+        # What is so many-th in a resample of n has a place distributed as the same order statistic of uniform numbers.
+        places = np.minimum(count * draw.beta(allowed + 1, count - allowed, _RESAMPLES), count - 1).astype(np.int64)
+        shares = self._resampled(falling[places], "right", draw)
+        return self._wider(falling[allowed], "right", shares, shares)
 
-    def reached(self, share: float, draw: np.random.Generator) -> Estimate:
+    def reached(self, share: float, draw: np.random.Generator, most: float) -> Estimate:
         """The share of `first` at or above the highest threshold that at least this share of `second` is at or above.
 
-        Interval and arguments as of `hits`; `share` above 0.
+        Of all images of the second kind, so many times that of n are above the threshold as a binomial number says:
+        so between which of them it lies. The interval is between the shares at these, resampled, or that of a share
+        where it is wider. Few of `second` don't say how far above them all the threshold may lie (fewer than 368 for
+        a share of 0.01); then its low end is that of what is at `most`.
+
+        Args:
+            share: above 0.
+            draw: of the resamples.
+            most: what no number is above.
         """
-        least = max(int(np.ceil(share * len(self.second) - 1e-9)), 1)
-        return self._beyond(np.sort(self.second)[::-1], least - 1, "left", draw)
+        count = len(self.second)
+        thresholds = np.concatenate([[most], np.sort(self.second)[::-1], [-np.inf]])
+        above = draw.binomial(count, share, _RESAMPLES)
+        low, high = (self._resampled(thresholds[places], "left", draw) for places in (above, above + 1))
+        return self._wider(thresholds[max(int(np.ceil(share * count - 1e-9)), 1)], "left", low, high)
 
-    def _beyond(
-        self, falling: Vector, place: int, side: Literal["left", "right"], draw: np.random.Generator
-    ) -> Estimate:
-        """The share of `first` above that place of the thresholds; with side left also what is equal."""
-        rising, count = np.sort(self.first), len(falling)
+    def _above(self, thresholds: Vector, equal: Side) -> Vector:
+        """The share of `first` above each threshold; with left also what is equal to it."""
+        found: Vector = (len(self.first) - np.searchsorted(np.sort(self.first), thresholds, equal)) / len(self.first)
+        return found
 
-        def share(thresholds: Vector) -> Vector:
-            beyond: Vector = 1 - np.searchsorted(rising, thresholds, side=side) / len(rising)
-            return beyond
+    def _resampled(self, thresholds: Vector, equal: Side, draw: np.random.Generator) -> Vector:
+        """The share of resamples of `first` above each of the thresholds."""
+        shares: Vector = draw.binomial(len(self.first), self._above(thresholds, equal)) / len(self.first)
+        return shares
 
-        at_threshold = share(falling[place : place + 1])[0]
-        # What is so many-th in a resample of n has a place distributed as the same order statistic of uniform numbers.
-        places = np.minimum(count * draw.beta(place + 1, count - place, _RESAMPLES), count - 1).astype(np.int64)
-        resampled = draw.binomial(len(rising), share(falling[places])) / len(rising)
-        low, high = np.quantile(resampled, [0.5 - CONFIDENCE / 2, 0.5 + CONFIDENCE / 2])
-        fixed = Estimate.of_bounded(float(at_threshold), len(rising))
-        return Estimate(fixed.value, min(fixed.low, float(low)), max(fixed.high, float(high)))
+    def _wider(self, threshold: float, equal: Side, low: Vector, high: Vector) -> Estimate:
+        """The share of `first` above a threshold, between an end of each of these shares, or Wilson's."""
+        fixed = Estimate.of_bounded(float(self._above(np.array([threshold]), equal)[0]), len(self.first))
+        ends = np.quantile(low, 0.5 - CONFIDENCE / 2), np.quantile(high, 0.5 + CONFIDENCE / 2)
+        return Estimate(fixed.value, min(fixed.low, float(ends[0])), max(fixed.high, float(ends[1])))
 
 
 def _twice_won(of: Vector, against: Vector) -> NDArray[np.int64]:
