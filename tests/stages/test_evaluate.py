@@ -126,6 +126,18 @@ def test_the_audit_sees_that_the_samples_are_training_images(evaluated: Workspac
     assert np.median(errors) < 8
 
 
+def test_the_audit_sees_copies_under_labels_that_have_nothing_to_do_with_them(
+    own_workspace: Workspace, params: Params
+) -> None:
+    made = with_samples(own_workspace, params, 400)
+    # Of the ten classes that they show two were asked for.
+    np.save(made.sampled_labels, np.arange(400) % 2)
+    metrics = evaluate(params, made)
+    assert metrics["protocol"]["memorisation"]["cells"].startswith("10 of 10 classes")
+    assert metrics["memorisation"]["ct_high"] < -3
+    assert metrics["verdicts"]["memorisation"]["verdict"] == "not met"
+
+
 def test_the_plots_are_tables_that_dvc_can_draw(evaluated: Workspace) -> None:
     confusion = pd.read_csv(evaluated.plot("confusion"))
     assert list(confusion) == ["actual", "predicted"]

@@ -15,6 +15,7 @@ from rediffuse.evaluation.memorisation.audit import Audit, memorisation_metrics
 from rediffuse.evaluation.memorisation.losses import Attacked
 from rediffuse.evaluation.memorisation.settings import MemorisationSettings
 from rediffuse.evaluation.samples import Samples
+from rediffuse.score_names import is_known
 from rediffuse.tables import rounded
 from tests.evaluation.memorisation.models import attacked
 
@@ -139,6 +140,7 @@ def test_names_and_protocol(honest: Audit) -> None:
         *(f"{name}{end}" for name in intervals for end in ("", "_low", "_high")),
         *("copies_floor", "pixel_copies", "pixel_copies_floor"),
     }
+    assert all(is_known(("memorisation", name)) for name in honest.metrics)
     assert honest.protocol == {
         "extractor": "classifier",
         "digest": "0" * 64,
