@@ -1,5 +1,6 @@
 """evaluate: score the samples against the real images, and write the report."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -66,7 +67,10 @@ def evaluate(params: Params, workspace: Workspace) -> dict[str, Any]:
         {
             **scores.metrics,
             "likelihood": likelihood_metrics(model, real.test, pixels, likelihood, device),
-            "protocol": {**scores.metrics["protocol"], "likelihood": describe_likelihood(likelihood, card.shape)},
+            "protocol": {
+                **scores.metrics["protocol"],
+                "likelihood": describe_likelihood(likelihood, card.shape, len(real.test)),
+            },
         }
     )
     metrics["verdicts"] = judge(metrics, params.evaluate.verdicts.model_dump())
@@ -141,6 +145,8 @@ def _scores(
         generated_features=generated[main.name],
         train_features=reference.features[main.name].train,
         test_features=reference.features[main.name].test,
+        seen=scores.labels.seen if scores.labels else samples.labels,
+        seen_test=scores.labels.seen_test if scores.labels else real.test.labels,
         classes=len(real.classes),
         attacked=Attacked.of(model, device),
         settings=MemorisationSettings(
@@ -156,7 +162,7 @@ def _scores(
         "memorisation": audit.metrics,
         "protocol": {**scores.metrics["protocol"], "memorisation": audit.protocol},
     }
-    return Scores(metrics, scores.agreement), audit.suspects
+    return replace(scores, metrics=metrics), audit.suspects
 
 
 def _noise_levels(

@@ -13,7 +13,9 @@ ANY = "*"
 
 _DISTRIBUTION = ("fd", "kid", "mmd", "precision", "recall", "f1", "density", "coverage")
 _ENDS = ("", "_low", "_high")
-_AUDIT_FLOORS = ("ct_floor", "authenticity_floor", "nearest_ratio", "nearest_ratio_floor", "copies")
+_AUDIT = ("ct", "authenticity", "nearest_ratio", "copies", "membership_auc", "membership_tpr")
+_AUDIT_FLOORS = ("ct_floor", "authenticity_floor", "nearest_ratio_floor")
+_COUNTED = ("copies_floor", "pixel_copies", "pixel_copies_floor")
 
 
 def _with_interval(*names: str) -> list[str]:
@@ -45,8 +47,7 @@ def _names() -> Iterator[str]:
     gains = ("real_accuracy", "accuracy", *_with_interval("gain"))
     yield from (f"utility.augmentation.*.{name}" for name in gains)
 
-    audit = (*_with_interval("ct", "authenticity", "membership_auc", "membership_tpr"), *_AUDIT_FLOORS)
-    yield from (f"memorisation.{name}" for name in audit)
+    yield from (f"memorisation.{name}" for name in (*_with_interval(*_AUDIT, *_AUDIT_FLOORS), *_COUNTED))
     canaries = ("count", "repeats", *_with_interval("exposure"), "exposure_by_chance", "extracted")
     yield from (f"memorisation.canaries.{name}" for name in canaries)
 

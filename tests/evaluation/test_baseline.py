@@ -27,7 +27,7 @@ def test_gaussian_pixels_cost_their_entropy():
     draw = np.random.default_rng(0)
     spread = np.array([10.0, 20.0, 5.0, 15.0]).reshape(1, 2, 2)
     train, test = (np.round(draw.normal(128, spread, (20_000, 1, 2, 2))).astype(np.uint8) for _ in range(2))
-    bits = PixelStatistics.of(train).bits_per_dim(dequantise(torch.from_numpy(test), 0, range(len(test))))
+    bits = PixelStatistics.of(train).bits_per_dim(dequantise(torch.from_numpy(test), 0, range(len(test)))).numpy()
     # Rounding and its noise add a variance of 1/12 each.
     entropy = 0.5 * np.log2(2 * math.pi * math.e * (spread**2 + 1 / 6)).mean()
     assert bits.mean() == pytest.approx(entropy, abs=4 * bits.std() / math.sqrt(len(bits)))

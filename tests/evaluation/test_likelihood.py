@@ -12,7 +12,15 @@ import torch
 from rediffuse.data.dataset import Examples
 from rediffuse.evaluation.baseline import PixelStatistics
 from rediffuse.evaluation.likelihood import BATCH, LikelihoodSettings, describe_likelihood, likelihood_metrics
-from rediffuse.likelihood import HeunSolver, bits_of_density, dequantise, log_density, rademacher
+from rediffuse.likelihood import (
+    HeunSolver,
+    bits_of_bound,
+    bits_of_density,
+    dequantise,
+    log_density,
+    rademacher,
+    variational_bound,
+)
 from rediffuse.model import Model, build_model, describe
 from rediffuse.networks import Condition
 from rediffuse.randomness import generator, seeded_global
@@ -98,9 +106,24 @@ def test_the_baseline_scores_the_same_points_as_the_density_of_the_model():
     test = examples(3)
     order = sorted(range(3), key=lambda row: hashed_seed(0, f"likelihood/{test.ids[row]}"))
     points = dequantise(torch.from_numpy(test.images[order]), 0, range(3))
-    expected = PIXELS.bits_per_dim(points).mean()
-    for settings in (ODE, BOUND):
-        assert scored(test, settings)["bits_per_dim_baseline"] == pytest.approx(expected, rel=1e-12)
+    expected = float(PIXELS.bits_per_dim(points).mean())
+    assert scored(test, ODE)["bits_per_dim_baseline"] == pytest.approx(expected, rel=1e-12)
+
+
+def test_the_baseline_of_a_bound_is_the_bound_of_independent_pixels_with_the_noise_of_the_model():
+    test = examples(3)
+    order = sorted(range(3), key=lambda row: hashed_seed(0, f"likelihood/{test.ids[row]}"))
+    draws = [generator(0, "likelihood/noise", index=index) for index in range(3)]
+    bound = variational_bound(
+        PIXELS.denoiser(MODEL.process, CPU),
+        MODEL.process,
+        torch.from_numpy(test.images[order]),
+        Condition(),
+        lambda: torch.stack([torch.randn((1, 8, 8), generator=draw) for draw in draws]),
+    )
+    expected = float(bits_of_bound(bound, 64).mean())
+    assert scored(test, BOUND)["bits_per_dim_baseline"] == pytest.approx(expected, rel=1e-9)
+    assert expected != pytest.approx(scored(test, ODE)["bits_per_dim_baseline"], rel=0.01)
 
 
 @pytest.mark.parametrize("size", [8, 4])
@@ -162,12 +185,18 @@ def test_the_method_none_computes_nothing():
 
 def test_the_protocol_names_solver_divergence_and_dequantisation():
     adaptive = replace(ODE, solver="ode", tolerance=3e-4)
-    assert describe_likelihood(adaptive, (1, 8, 8)) == (
-        "probability-flow ODE, solver ode (tolerance 0.0003), one Rademacher probe an image, "
-        "uniform dequantisation over bins of 1/127.5"
-    )
-    assert describe_likelihood(ODE, (1, 4, 4)).startswith(
-        "probability-flow ODE, solver heun (2 steps), exact divergence"
-    )
-    assert "bound" in describe_likelihood(BOUND, (1, 8, 8))
-    assert describe_likelihood(replace(ODE, method="none"), (1, 8, 8)).startswith("none:")
+    found = describe_likelihood(adaptive, (1, 8, 8), 180)
+    assert found == {
+        "how": "probability-flow ODE, solver ode (tolerance 0.0003), one Rademacher probe an image, "
+        "uniform dequantisation over bins of 1/127.5",
+        "baseline": "independent Gaussian pixels with the mean and variance of the training images",
+        "method": "ode",
+        "images": 180,
+        "split": "test",
+        "seed": 0,
+    }
+    small = describe_likelihood(replace(ODE, images=50, seed=7), (1, 4, 4), 180)
+    assert small["how"].startswith("probability-flow ODE, solver heun (2 steps), exact divergence")
+    assert (small["images"], small["seed"]) == (50, 7)
+    assert "bound" in describe_likelihood(BOUND, (1, 8, 8), 180)["how"]
+    assert describe_likelihood(replace(ODE, method="none"), (1, 8, 8), 180).startswith("none:")

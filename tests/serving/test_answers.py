@@ -12,7 +12,8 @@ from torch import nn
 from rediffuse.model import build_model, describe, save_model
 from rediffuse.params import Params
 from rediffuse.randomness import seeded_global
-from rediffuse.serving.answers import UNLABELLED, Answers, Wanted
+from rediffuse.sampling import Sampling, class_mix
+from rediffuse.serving.answers import UNLABELLED, Answers, Wanted, _counted
 from rediffuse.serving.package import REFERENCE, SETTINGS, WEIGHTS, write_parts
 from rediffuse.snapshots import planned, publish
 from rediffuse.workspace import Workspace
@@ -123,6 +124,24 @@ def test_another_label_is_another_image_and_an_unknown_one_is_refused(tmp_path: 
     ):
         with pytest.raises(ValueError, match=message):
             answers.images([wanted])
+
+
+@pytest.mark.parametrize("shares", [None, {"owl": 2.0, "cat": 1.0}])
+def test_the_mix_of_classes_is_counted_once_for_all_who_ask_up_to_there(
+    monkeypatch: pytest.MonkeyPatch, shares: dict[str, float] | None
+) -> None:
+    params = tiny()
+    description = describe(params.model, params.diffusion, shape=(1, 8, 8), classes=CLASSES, sigma_data=0.5)
+    model, counted = build_model(description, torch.device("cpu")), []
+    sampling = Sampling.of(model, params.sample, torch.device("cpu"))
+    monkeypatch.setattr(Sampling, "chosen", lambda _self, labels, *_: [np.array(each) for each in labels])
+    monkeypatch.setattr("rediffuse.serving.answers.class_mix", lambda n, *of: counted.append(n) or class_mix(n, *of))
+    _counted.cache_clear()
+    answers = Answers(model, sampling, shares)
+    expected = class_mix(700, CLASSES, shares)
+    for index in (699, 3, 0, 640, 699):
+        assert answers.images([Wanted(0, index)]) == [expected[index]]
+    assert counted == [1024, 4, 1]
 
 
 def test_a_gpu_that_was_asked_for_is_not_asked_of_who_answers(tmp_path: Path) -> None:

@@ -83,7 +83,9 @@ def test_the_metrics_have_the_keys_that_other_tools_read(evaluated: Workspace) -
     bits = {"bits_per_dim", "bits_per_dim_low", "bits_per_dim_high", "bits_per_dim_baseline"}
     assert metrics["likelihood"].keys() == bits | {"stderr", "method", "n"}
     assert (metrics["likelihood"]["method"], metrics["likelihood"]["n"]) == ("ode", 20)
-    assert "solver heun (2 steps)" in metrics["protocol"]["likelihood"]
+    likelihood = metrics["protocol"]["likelihood"]
+    assert "solver heun (2 steps)" in likelihood["how"]
+    assert (likelihood["images"], likelihood["split"], likelihood["seed"]) == (20, "test", 0)
     assert f"{metrics['likelihood']['bits_per_dim']:.3f}" in evaluated.report.read_text()
 
 
@@ -109,7 +111,7 @@ def test_the_audit_sees_that_the_samples_are_training_images(evaluated: Workspac
     assert found["membership_auc_low"] < 0.5 < found["membership_auc_high"]
     assert "canaries" not in found
     assert protocol["digest"] == metrics["protocol"]["fidelity"]["digest"]
-    assert (protocol["images"], protocol["cells"]) == (400, "10 of 10 classes")
+    assert (protocol["images"], protocol["cells"]) == (400, "10 of 10 classes, as the judge sees them")
     assert protocol["membership"] == "20 train and 20 test images at 2 noise levels"
     nearest = pd.read_csv(evaluated.plot("nearest"))
     assert list(nearest) == ["generated", "train", "distance", "ratio"]
@@ -122,6 +124,18 @@ def test_the_audit_sees_that_the_samples_are_training_images(evaluated: Workspac
         for row, name in zip(nearest["generated"], nearest["train"], strict=True)
     ]
     assert np.median(errors) < 8
+
+
+def test_the_audit_sees_copies_under_labels_that_have_nothing_to_do_with_them(
+    own_workspace: Workspace, params: Params
+) -> None:
+    made = with_samples(own_workspace, params, 400)
+    # Of the ten classes that they show two were asked for.
+    np.save(made.sampled_labels, np.arange(400) % 2)
+    metrics = evaluate(params, made)
+    assert metrics["protocol"]["memorisation"]["cells"].startswith("10 of 10 classes")
+    assert metrics["memorisation"]["ct_high"] < -3
+    assert metrics["verdicts"]["memorisation"]["verdict"] == "not met"
 
 
 def test_the_plots_are_tables_that_dvc_can_draw(evaluated: Workspace) -> None:

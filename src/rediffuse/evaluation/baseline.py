@@ -45,8 +45,8 @@ class PixelStatistics:
         mean, variance = (torch.from_numpy(each).to(device) for each in (self.mean, self.variance))
         return IndependentPixels(process, mean, variance)
 
-    def bits_per_dim(self, points: Tensor) -> NDArray[np.float64]:
-        """Bits a dimension of dequantised images by independent Gaussians, (B,).
+    def bits_per_dim(self, points: Tensor) -> Tensor:
+        """Bits a dimension of dequantised images by independent Gaussians, (B,), float64.
 
         The variance of each pixel is that of its 8-bit values and of the noise that makes them continuous, uniform over
         a bin: a pixel that never changes keeps the 1/12 of the bin's width squared.
@@ -58,4 +58,4 @@ class PixelStatistics:
         variance = self.variance + 1 / (12 * LEVELS_PER_UNIT**2)
         log_density = -0.5 * ((x - self.mean) ** 2 / variance + np.log(2 * math.pi * variance))
         nats = log_density.reshape(len(x), -1).sum(axis=1)
-        return bits_of_density(torch.from_numpy(nats), self.mean.size).numpy()
+        return bits_of_density(torch.from_numpy(nats), self.mean.size)

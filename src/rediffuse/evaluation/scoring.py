@@ -37,10 +37,12 @@ class Scores:
     Args:
         metrics: fidelity, by_extractor, controls, utility (None without classes), n_samples and protocol, unrounded.
         agreement: on real test images, of the first classifier trained on generated ones; None without classes.
+        labels: what the images show; None without classes.
     """
 
     metrics: dict[str, Any]
     agreement: Agreement | None
+    labels: Labelled | None
 
 
 def score(
@@ -98,4 +100,5 @@ def score(
     return Scores(
         {**fidelity.metrics, "utility": utility.metrics, "n_samples": len(samples.images), "protocol": protocol},
         utility.agreement,
+        labels,
     )

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -86,9 +87,20 @@ class Answers:
             if each.label is None and each.index >= UNLABELLED and classes:
                 raise ValueError(f"index is {each.index}; from {UNLABELLED} on a label must be given")
         count = max((each.index + 1 for each in wanted if each.label is None and classes), default=0)
-        mix = class_mix(count, classes, self.shares)
+        mix = _mix(count, classes, self.shares)
         chosen = [classes.index(each.label) if each.label else int(mix[each.index]) for each in wanted if classes]
         return chosen or [-1] * len(wanted)
+
+
+def _mix(count: int, classes: Sequence[str], shares: Mapping[str, float] | None) -> np.ndarray:
+    """The labels of `count` images or more: counted once for all that ask, and to twice as far for who asks further."""
+    length = 1 << max(count - 1, 0).bit_length()
+    return _counted(length, tuple(classes), None if shares is None else tuple(shares.items()))
+
+
+@lru_cache(maxsize=32)
+def _counted(length: int, classes: tuple[str, ...], shares: tuple[tuple[str, float], ...] | None) -> np.ndarray:
+    return class_mix(length, classes, None if shares is None else dict(shares))
 
 
 def _by_seed(wanted: Sequence[Wanted]) -> Iterator[tuple[int, list[int]]]:

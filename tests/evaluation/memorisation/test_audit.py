@@ -10,11 +10,12 @@ from sklearn.datasets import load_digits
 from rediffuse.data.canaries import canaries, planted
 from rediffuse.data.dataset import Examples
 from rediffuse.evaluation.extractors.classifier import Classifier
-from rediffuse.evaluation.extractors.features import extract
+from rediffuse.evaluation.extractors.features import classify, extract
 from rediffuse.evaluation.memorisation.audit import Audit, memorisation_metrics
 from rediffuse.evaluation.memorisation.losses import Attacked
 from rediffuse.evaluation.memorisation.settings import MemorisationSettings
 from rediffuse.evaluation.samples import Samples
+from rediffuse.score_names import is_known
 from rediffuse.tables import rounded
 from tests.evaluation.memorisation.models import attacked
 
@@ -52,6 +53,8 @@ def audit(
         generated_features=extract(network, samples.images),
         train_features=extract(network, train.images),
         test_features=extract(network, test.images),
+        seen=classify(network, extract(network, samples.images)),
+        seen_test=classify(network, extract(network, test.images)),
         classes=classes,
         attacked=model,
         settings=settings,
@@ -80,11 +83,31 @@ def test_a_model_that_returns_its_training_images_fails_everything(copying: Audi
     assert found["ct_high"] < -3
     assert found["authenticity"] == 0 < 0.3 < found["authenticity_floor"]
     assert found["nearest_ratio"] == 0 < 0.5 < found["nearest_ratio_floor"]
-    assert (found["copies"], found["pixel_copies"]) == (1.0, 600)
+    assert (found["copies"], found["pixel_copies"], found["pixel_copies_floor"]) == (1.0, 600, 0)
     assert found["membership_auc_low"] > 0.95
     assert found["membership_tpr_low"] > 0.7
     assert (copying.suspects.ratios == 0).all()
     assert np.array_equal(copying.suspects.train[:, 0], copying.suspects.generated)
+
+
+def test_copies_under_labels_that_have_nothing_to_do_with_them_fail_too(classifier: Classifier, copying: Audit) -> None:
+    labels = np.random.default_rng(0).permutation(TRAIN.labels)
+    found = audit(classifier, Examples(TRAIN.images, labels, TRAIN.ids), attacked(TRAIN.images)).metrics
+    assert (found["ct"], found["copies"]) == (copying.metrics["ct"], 1.0)
+
+
+def test_real_images_that_were_held_out_pass_under_such_labels(classifier: Classifier) -> None:
+    labels = np.random.default_rng(0).permutation(OTHER.labels)
+    found = audit(classifier, Examples(OTHER.images, labels, OTHER.ids), attacked(OTHER.images)).metrics
+    assert abs(found["ct"]) < 2
+
+
+def test_copies_are_found_where_test_images_are_copies_as_well(classifier: Classifier) -> None:
+    leaked = rows(TEST, np.arange(len(TEST)))
+    leaked.images[:20] = TRAIN.images[:20]
+    copied = audit(classifier, TRAIN, attacked(TRAIN.images), test=leaked).metrics
+    assert (copied["copies"], copied["copies_floor"], copied["pixel_copies_floor"]) == (1.0, 0.05, 20)
+    assert audit(classifier, OTHER, attacked(OTHER.images), test=leaked).metrics["copies"] < 0.01
 
 
 def test_copies_with_a_little_noise_on_them_fail_too(classifier: Classifier) -> None:
@@ -98,8 +121,9 @@ def test_copies_with_a_little_noise_on_them_fail_too(classifier: Classifier) -> 
 def test_real_images_that_were_held_out_pass(honest: Audit) -> None:
     found = honest.metrics
     assert found["ct_low"] < 0 < found["ct_high"]
-    assert abs(found["ct"]) < 1
-    assert abs(found["ct_floor"]) < 1
+    assert found["ct_floor_low"] < 0 < found["ct_floor_high"]
+    assert found["nearest_ratio_low"] < found["nearest_ratio_floor"] < found["nearest_ratio_high"]
+    assert found["copies_low"] < 0.01 <= found["copies_floor"] < found["copies_high"] < 0.05
     assert found["authenticity_low"] < found["authenticity_floor"] < found["authenticity_high"]
     assert found["nearest_ratio"] == pytest.approx(found["nearest_ratio_floor"], rel=0.1)
     assert found["copies"] < 0.03
@@ -110,18 +134,22 @@ def test_real_images_that_were_held_out_pass(honest: Audit) -> None:
 
 
 def test_names_and_protocol(honest: Audit) -> None:
-    intervals = ("ct", "authenticity", "membership_auc", "membership_tpr")
+    floors = ("ct_floor", "authenticity_floor", "nearest_ratio_floor")
+    intervals = ("ct", "authenticity", "nearest_ratio", "copies", "membership_auc", "membership_tpr", *floors)
     assert honest.metrics.keys() == {
         *(f"{name}{end}" for name in intervals for end in ("", "_low", "_high")),
-        *("ct_floor", "authenticity_floor", "nearest_ratio", "nearest_ratio_floor", "copies", "pixel_copies"),
+        *("copies_floor", "pixel_copies", "pixel_copies_floor"),
     }
+    assert all(is_known(("memorisation", name)) for name in honest.metrics)
     assert honest.protocol == {
         "extractor": "classifier",
         "digest": "0" * 64,
         "images": 400,
         "reference": "train (600 images)",
         "floor": "test (400 images)",
-        "cells": "10 of 10 classes",
+        "cells": "10 of 10 classes, as the judge sees them",
+        "ct": "400 generated against 400 test images",
+        "ct_floor": "203 against 197 test images",
         "neighbours": 1,
         "membership": "300 train and 300 test images at 4 noise levels",
         "false_positives": 0.01,
@@ -190,7 +218,13 @@ def test_tiny_splits_and_images_that_all_look_alike_give_numbers(classifier: Cla
     alike = Examples(np.zeros((30, 1, 8, 8), np.uint8), np.arange(30) % 3, tuple(map(str, range(30))))
     found = audit(classifier, alike, attacked(alike.images), SETTINGS, train=alike, test=alike).metrics
     assert np.isfinite(numbers(found)).all()
-    assert (found["ct"], found["ct_floor"], found["authenticity"], found["copies"]) == (0, 0, 0, 0)
+    assert (found["ct"], found["ct_floor"], found["authenticity"], found["copies"], found["copies_floor"]) == (
+        0,
+        0,
+        0,
+        1,
+        1,
+    )
     assert (found["membership_auc"], found["pixel_copies"]) == (0.5, 30)
 
 

@@ -1,8 +1,15 @@
 """Authenticity and ratios of points whose neighbours are known."""
 
 import numpy as np
+from scipy.stats import gamma
 
-from rediffuse.evaluation.memorisation.authenticity import TrainingSet, pixel_copies, suspicious_pairs
+from rediffuse.evaluation.memorisation.authenticity import (
+    Nearness,
+    TrainingSet,
+    authenticity_scores,
+    pixel_copies,
+    suspicious_pairs,
+)
 
 # 10 stands twice, and its nearest other lies 4 away.
 TRAIN = np.array([[0], [10], [14], [10], [30]], np.float32)
@@ -38,4 +45,21 @@ def test_pixel_copies_are_counted_pixel_for_pixel() -> None:
     train = np.random.default_rng(0).integers(0, 256, (5, 1, 4, 4), np.uint8)
     other = train[:1].copy()
     other[0, 0, 0, 0] ^= 1
-    assert pixel_copies(np.concatenate([train[[3, 3, 1]], other]), train) == 3
+    assert pixel_copies(train, np.concatenate([train[[3, 3, 1]], other]), other) == [3, 0]
+
+
+def test_intervals_of_copies_and_of_the_median_ratio_cover_what_they_are_of_many_images() -> None:
+    draw, covered = np.random.default_rng(0), np.zeros(2, int)
+    one = np.zeros(1, np.int64)
+
+    def near(scale: float, count: int) -> Nearness:
+        ratios = scale * draw.gamma(2.0, size=count)
+        return Nearness(one.repeat(count), ratios, np.ones(count))
+
+    # A hundredth of the gamma distribution lies below its quantile; of what is half as far, more.
+    truths = gamma.cdf(2 * gamma.ppf(0.01, 2), 2), gamma.median(2) / 2
+    for _ in range(100):
+        found = authenticity_scores(near(0.5, 1440), near(1.0, 180), draw)
+        for place, (name, truth) in enumerate(zip(("copies", "nearest_ratio"), truths, strict=True)):
+            covered[place] += found[f"{name}_low"] <= truth <= found[f"{name}_high"]
+    assert (covered >= 90).all()

@@ -11,7 +11,13 @@ from torch import Tensor
 from rediffuse.data.canaries import canaries
 from rediffuse.data.dataset import Examples
 from rediffuse.diffusion import noise_to_signal
-from rediffuse.evaluation.memorisation.exposure import exposure_by_chance, exposures, extracted, mean_exposure
+from rediffuse.evaluation.memorisation.exposure import (
+    canary_scores,
+    exposure_by_chance,
+    exposures,
+    extracted,
+    mean_exposure,
+)
 from rediffuse.evaluation.memorisation.losses import BATCH, Attacked, denoising_losses, familiarity
 from rediffuse.evaluation.memorisation.membership import membership_scores
 from rediffuse.evaluation.memorisation.settings import MemorisationSettings
@@ -21,6 +27,7 @@ from tests.evaluation.memorisation.models import PROCESS, attacked
 from tests.evaluation.test_likelihood import MODEL, examples
 
 CPU = torch.device("cpu")
+ENDS = ("", "_low", "_high")
 SETTINGS = MemorisationSettings(seed=0, membership_images=50, membership_levels=2, canaries=0, canary_repeats=1)
 
 
@@ -97,6 +104,19 @@ def test_as_many_of_both_splits_are_compared_and_they_see_the_same_noise() -> No
     membership_scores(of, blank, blank, SETTINGS)
     assert torch.equal(asked.seen[2][0], asked.seen[3][0])
     assert membership_scores(of, blank, blank, replace(SETTINGS, membership_images=0)) == {}
+
+
+def test_images_in_colour_and_without_labels_are_attacked_as_any_other() -> None:
+    asked, shape = Asked(), (3, 64, 64)
+    split = canaries("planted", 6, seed=1, shape=shape, classes=0)
+    of = replace(attacked(split.images), denoiser=asked)
+    found = membership_scores(of, split, canaries("held_out", 6, seed=1, shape=shape, classes=0), SETTINGS)
+    assert found.keys() == {f"{name}{end}" for name in ("membership_auc", "membership_tpr") for end in ENDS}
+    assert {(x_t.shape[1:], condition.labels) for x_t, _, condition in asked.seen} == {(shape, None)}
+    settings = replace(SETTINGS, canaries=2, membership_levels=1)
+    learned = canaries("planted", 2, seed=0, shape=shape, classes=0)
+    section = canary_scores(attacked(learned.images), learned.images, settings, shape=shape, classes=0)["canaries"]
+    assert (section["exposure"], section["extracted"]) == (9.0, 2)
 
 
 def test_exposure_is_the_rank_among_the_held_out_in_bits() -> None:

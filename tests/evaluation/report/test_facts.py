@@ -88,7 +88,7 @@ def test_the_protocol_stands_by_block_and_what_belongs_to_none_apart() -> None:
     facts = protocol_facts(metrics(("a", "b"))["protocol"])
     assert list(facts) == ["fidelity", "pca", "utility", "memorisation", "likelihood"]
     assert facts["fidelity"]["digest"] == "5da787c9bb"
-    assert facts["likelihood"]["method"].startswith("probability-flow ODE")
+    assert facts["likelihood"]["how"].startswith("probability-flow ODE")
     assert protocol_facts({"images": 180, "utility": "none: no classes"}) == {
         "all": {"images": "180"},
         "utility": {"method": "none: no classes"},

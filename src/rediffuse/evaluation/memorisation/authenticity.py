@@ -15,14 +15,16 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from scipy.stats import binom
 
 from rediffuse.evaluation.extractors.classifier import Images
 from rediffuse.evaluation.extractors.features import Features
-from rediffuse.evaluation.intervals import Estimate
+from rediffuse.evaluation.intervals import CONFIDENCE, Estimate
 from rediffuse.evaluation.memorisation.nearest import Matrix, nearest
+from rediffuse.evaluation.memorisation.separation import Separation
 
 COPY_QUANTILE = 0.01
-"""Of the ratios of new real images: what is nearer than this is called a copy."""
+"""Of the ratios of new real images: what is as near as this, or nearer, is called a copy."""
 
 
 @dataclass(frozen=True)
@@ -83,26 +85,32 @@ class TrainingSet:
         return Nearness(self.rows[found.indices[:, 0]], found.distances[:, 0], own[places])
 
 
-def authenticity_scores(generated: Nearness, test: Nearness) -> dict[str, float]:
-    """authenticity with interval and floor, nearest_ratio with floor, copies.
+def authenticity_scores(generated: Nearness, test: Nearness, draw: np.random.Generator) -> dict[str, float]:
+    """authenticity, nearest_ratio and copies, each with its interval and floor.
+
+    copies is the share of images as near as the nearest hundredth of the test images, and copies_floor what of these
+    is: more than 0.01 where there are fewer than 100, or many equally near, as copies of training images are.
 
     Args:
         generated: one image or more.
         test: of new real images, likewise.
+        draw: of the interval of copies.
     """
+    near = Separation(-generated.ratios, -test.ratios)
     return {
         **Estimate.of_share(generated.authentic).named("authenticity"),
-        "authenticity_floor": float(test.authentic.mean()),
-        "nearest_ratio": float(np.median(generated.ratios)),
-        "nearest_ratio_floor": float(np.median(test.ratios)),
-        "copies": float((generated.ratios < np.quantile(test.ratios, COPY_QUANTILE)).mean()),
+        **Estimate.of_share(test.authentic).named("authenticity_floor"),
+        **_median(generated.ratios).named("nearest_ratio"),
+        **_median(test.ratios).named("nearest_ratio_floor"),
+        **near.reached(COPY_QUANTILE, draw, most=0.0).named("copies"),
+        "copies_floor": Separation(near.second, near.second).reached(COPY_QUANTILE, draw, most=0.0).value,
     }
 
 
-def pixel_copies(generated: Images, train: Images) -> int:
-    """How many generated images are a training image, pixel for pixel."""
+def pixel_copies(train: Images, *groups: Images) -> list[int]:
+    """How many images of each group are a training image, pixel for pixel."""
     known = {_digest(image) for image in train}
-    return sum(_digest(image) in known for image in generated)
+    return [sum(_digest(image) in known for image in images) for images in groups]
 
 
 @dataclass(frozen=True)
@@ -154,3 +162,13 @@ def suspicious_pairs(nearness: Nearness, features: Features, train: Features, *,
 
 def _digest(image: Images) -> bytes:
     return hashlib.sha256(image.tobytes()).digest()
+
+
+def _median(values: Matrix) -> Estimate:
+    """The median of independent values (n,), between the order statistics that cover it whatever their distribution.
+
+    Of fewer than six values no two cover it surely enough: then between the least and the greatest.
+    """
+    rising, n = np.sort(values), len(values)
+    first = max(int(binom.ppf(0.5 - CONFIDENCE / 2, n, 0.5)) - 1, 0)
+    return Estimate(float(np.median(values)), float(rising[first]), float(rising[n - 1 - first]))

@@ -1,10 +1,17 @@
 """C_T: do generated images lie nearer to the training images than new real ones do? (Meehan et al., 2020)
 
-In each cell of a partition, here a class, L is the distance to the nearest training image of that cell, and Z_U the
-z-score of Mann and Whitney's U of generated images' L against test images'. C_T is the mean of Z_U over the cells,
-weighted by the shares of the test images (their eq. 3). Far below 0: copies, in some classes at least. Far above 0:
-images that are farther from the real ones than real ones are. In a single cell it is N(0, 1) where both kinds follow
-one distribution; a mean over several cells scatters less.
+L is the distance to the nearest training image, and Z_U, in each cell of a partition, the z-score of Mann and Whitney's
+U of generated images' L against test images'. C_T puts the cells together. Far below 0: copies. Far above 0: images
+that are farther from the real ones than real ones are. It is N(0, 1) where both kinds follow one distribution.
+
+That differs from the paper in three points, each for a reason:
+
+- Its eq. 3 is the mean of Z_U over the cells, of which the standard deviation is 1/√K for K alike: no threshold would
+  mean the same on other data. Here it is Σ w·Z_U / √(Σ w²), van Elteren's (1960) stratified test: w = √(mn/(m + n + 1))
+  makes it the most powerful against the same shift in every cell.
+- A cell is a class, as the judge sees it in generated and test images alike. By the labels that were asked for a copy
+  under a wrong label would stand among images that it is not like.
+- L is the distance to all training images, so that a copy is at 0 in whatever cell it lies.
 """
 
 from collections.abc import Sequence
@@ -13,9 +20,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from rediffuse.evaluation.extractors.features import Features
 from rediffuse.evaluation.intervals import Estimate
-from rediffuse.evaluation.memorisation.nearest import nearest
 from rediffuse.evaluation.memorisation.separation import Separation
 
 LEAST_GENERATED = 20
@@ -38,36 +43,39 @@ class Cells:
     labels: tuple[int, ...] | None
 
     @classmethod
-    def of(cls, train: Rows, test: Rows, generated: Rows, classes: int) -> "Cells":
+    def of(cls, generated: Rows, test: Rows, classes: int) -> "Cells":
         """The classes that have enough images, or one cell where none of them has.
 
         Args:
-            train, test, generated: labels (N,) of each, -1 for none; an image without a label is in no class.
-            classes: how many there are.
+            generated, test: the class seen in each image, (N,).
+            classes: how many there are; 0: one cell.
         """
-        counts = [np.bincount(labels[labels >= 0], minlength=classes) for labels in (train, test, generated)]
-        enough = (counts[0] >= 1) & (counts[1] >= LEAST_TEST) & (counts[2] >= LEAST_GENERATED)
-        chosen = tuple(int(label) for label in np.flatnonzero(enough))
-        return cls(chosen or None)
+        counts = [np.bincount(seen, minlength=classes) if classes else np.zeros(0) for seen in (generated, test)]
+        chosen = np.flatnonzero((counts[0] >= LEAST_GENERATED) & (counts[1] >= LEAST_TEST))
+        return cls(tuple(int(label) for label in chosen) or None)
 
-    def rows(self, labels: Rows) -> list[Rows]:
-        """The rows of each cell, of images with these labels."""
+    def rows(self, seen: Rows) -> list[Rows]:
+        """The rows of each cell, of images in which these classes are seen, (N,)."""
         if self.labels is None:
-            return [np.arange(len(labels))]
-        return [np.flatnonzero(labels == label) for label in self.labels]
+            return [np.arange(len(seen))]
+        return [np.flatnonzero(seen == label) for label in self.labels]
 
 
 @dataclass(frozen=True)
 class Approaches:
-    """Distances of images to the nearest training image of their cell, a vector a cell."""
+    """Distances of images to the nearest training image, a vector a cell."""
 
     distances: tuple[NDArray[np.float64], ...]
 
     @classmethod
-    def of(cls, features: Features, labels: Rows, train: Features, train_labels: Rows, cells: Cells) -> "Approaches":
-        """Of images with these features (N, d) and labels (N,)."""
-        pairs = zip(cells.rows(labels), cells.rows(train_labels), strict=True)
-        return cls(tuple(nearest(features[rows], train[known], 1).distances[:, 0] for rows, known in pairs))
+    def of(cls, distances: NDArray[np.float64], seen: Rows, cells: Cells) -> "Approaches":
+        """Of images with these distances and seen classes, both (N,)."""
+        return cls(tuple(distances[rows] for rows in cells.rows(seen)))
+
+    @property
+    def size(self) -> int:
+        """Images in all cells."""
+        return sum(map(len, self.distances))
 
     def halves(self, order: Sequence[Sequence[int]]) -> tuple["Approaches", "Approaches"]:
         """Every second image of each cell, in an order of its places, and the others."""
@@ -79,15 +87,19 @@ def copying_statistic(generated: Approaches, test: Approaches) -> Estimate:
     """C_T, and between what bounds it would lie with other images of the same kinds, as many.
 
     In a cell Z_U is θ = P(L of a generated > L of a test image) in other units, and has the bounds of θ. Those of the
-    cells are put together as distances from the estimate, squared (Zou & Donner, 2008).
+    cells are put together as distances from the estimate, squared (Zou & Donner, 2008). A cell in which all distances
+    are equal says nothing and counts for nothing.
 
     Args:
         generated, test: of the same cells, each with an image at least.
     """
     cells = [Separation(one, other) for one, other in zip(generated.distances, test.distances, strict=True)]
-    weights = np.array([len(values) for values in test.distances], np.float64)
-    weights /= weights.sum()
-    units = weights * np.array([cell.unit for cell in cells])
+    units = np.array([cell.unit for cell in cells])
+    weights = np.array([cell.weight for cell in cells]) * (units > 0)
+    length = float(np.sqrt(np.square(weights).sum()))
+    if length == 0:
+        return Estimate(0.0, 0.0, 0.0)
+    units *= weights / length
     thetas = np.array([(cell.auc.value, cell.auc.low, cell.auc.high) for cell in cells])
     value = float((units * (thetas[:, 0] - 0.5)).sum())
     below, above = (float(np.sqrt(np.square(units * (thetas[:, i] - thetas[:, 0])).sum())) for i in (1, 2))

@@ -2,6 +2,9 @@
 
 |q − p|² = |q|² + |p|² − 2q·p is a matrix product, but a copy comes out a rounding error away from 0. So the product, in
 float32, only names candidates, by a bound on its error; what is returned are differences of the candidates, in float64.
+
+`fidelity.distances` searches the neighbours of points among themselves, for radii that a rounding error does not harm;
+here the queries are others, a copy must be at 0, and of equally near points the first must be found.
 """
 
 from collections.abc import Iterator
@@ -15,8 +18,8 @@ Points = NDArray[Any]
 Matrix = NDArray[np.float64]
 
 _QUERIES = 1024
-_DIFFERENCES = 1 << 23
-"""Numbers in the differences that are computed at once."""
+_NUMBERS = 1 << 20
+"""Numbers that are scaled, or whose differences are computed, at once."""
 
 
 @dataclass(frozen=True)
@@ -49,8 +52,8 @@ def nearest(queries: Points, points: Points, count: int, block: int = 4096) -> N
         raise ValueError(f"{count} nearest of {len(points)} points: at least 1 and at most all can be asked for")
     # Near the origin and near 1 the product is as exact as float32 can be.
     centre = points.mean(axis=0, dtype=np.float64)
-    unit = max((float(np.abs(some - centre).max()) for some in (queries, points) if some.size), default=0.0) or 1.0
-    scaled = np.concatenate([_scaled(points[columns], centre, unit) for columns in _blocks(len(points), block)])
+    unit = max((_reach(some, centre) for some in (queries, points) if some.size), default=0.0) or 1.0
+    scaled = _scaled(points, centre, unit)
     parts = [
         _nearest(queries[rows], _scaled(queries[rows], centre, unit), points, scaled, count, block, unit)
         for rows in _blocks(len(queries), _QUERIES)
@@ -62,11 +65,20 @@ def nearest(queries: Points, points: Points, count: int, block: int = 4096) -> N
     )
 
 
+def _reach(points: Points, centre: Matrix) -> float:
+    """The greatest difference of a coordinate from the centre's, without a copy of the points."""
+    return float(np.maximum(points.max(axis=0) - centre, centre - points.min(axis=0)).max())
+
+
 def _scaled(points: Points, centre: Matrix, unit: float) -> NDArray[np.float32]:
     """Points (N, d) in the units of the product, and their squared lengths behind them, (N, d + 1)."""
-    moved = ((points - centre) / unit).astype(np.float32)
-    squares = np.square(moved, dtype=np.float64).sum(axis=1)
-    return np.concatenate([moved, squares[:, None].astype(np.float32)], axis=1)
+    count, dimensions = points.shape
+    result = np.empty((count, dimensions + 1), np.float32)
+    for rows in _blocks(count, max(1, _NUMBERS // dimensions)):
+        moved = result[rows, :-1]
+        moved[:] = (points[rows] - centre) / unit
+        result[rows, -1] = np.square(moved, dtype=np.float64).sum(axis=1)
+    return result
 
 
 def _nearest(
@@ -119,7 +131,7 @@ def _smallest(product: NDArray[np.float32], count: int) -> NDArray[np.float32]:
 def _squared_differences(queries: Points, rows: NDArray[np.int64], points: Points, places: NDArray[np.int64]) -> Matrix:
     """|q − p|² of pairs of rows, each a function of the pair alone."""
     result = np.empty(len(rows))
-    for pairs in _blocks(len(rows), max(1, _DIFFERENCES // queries.shape[1])):
+    for pairs in _blocks(len(rows), max(1, _NUMBERS // queries.shape[1])):
         differences = np.asarray(queries[rows[pairs]], np.float64) - np.asarray(points[places[pairs]], np.float64)
         result[pairs] = np.square(differences, out=differences).sum(axis=1)
     return result

@@ -6,6 +6,7 @@ statistic of Mann and Whitney (1947).
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 from rediffuse.evaluation.intervals import CONFIDENCE, Estimate
 
 Vector = NDArray[np.float64]
+Side = Literal["left", "right"]
 
 _RESAMPLES = 2000
 
@@ -59,6 +61,12 @@ class Separation:
         corrected = total + 1 - float((ties**3 - ties).sum()) / (total * (total - 1))
         return float(np.sqrt(12 * m * n / corrected)) if corrected > 1e-9 * total else 0.0
 
+    @property
+    def weight(self) -> float:
+        """√(mn/(m + n + 1)): of its Z_U among those of other strata (van Elteren, 1960)."""
+        m, n = len(self.first), len(self.second)
+        return float(np.sqrt(m * n / (m + n + 1)))
+
     def hits(self, false_alarms: float, draw: np.random.Generator) -> Estimate:
         """The share of `first` above a threshold that at most this share of `second` is above.
 
@@ -72,19 +80,45 @@ class Separation:
         count = len(falling)
         # A share of n that is a whole number but for rounding is that number.
         allowed = int(np.floor(false_alarms * count + 1e-9))
-        rising = np.sort(self.first)
-
-        def share(thresholds: Vector) -> Vector:
-            above: Vector = 1 - np.searchsorted(rising, thresholds, side="right") / len(rising)
-            return above
-
-        at_threshold = share(falling[allowed : allowed + 1])[0]
         # What is so many-th in a resample of n has a place distributed as the same order statistic of uniform numbers.
         places = np.minimum(count * draw.beta(allowed + 1, count - allowed, _RESAMPLES), count - 1).astype(np.int64)
-        resampled = draw.binomial(len(rising), share(falling[places])) / len(rising)
-        low, high = np.quantile(resampled, [0.5 - CONFIDENCE / 2, 0.5 + CONFIDENCE / 2])
-        fixed = Estimate.of_bounded(float(at_threshold), len(rising))
-        return Estimate(fixed.value, min(fixed.low, float(low)), max(fixed.high, float(high)))
+        shares = self._resampled(falling[places], "right", draw)
+        return self._wider(falling[allowed], "right", shares, shares)
+
+    def reached(self, share: float, draw: np.random.Generator, most: float) -> Estimate:
+        """The share of `first` at or above the highest threshold that at least this share of `second` is at or above.
+
+        Of all images of the second kind, so many times that of n are above the threshold as a binomial number says:
+        so between which of them it lies. The interval is between the shares at these, resampled, or that of a share
+        where it is wider. Few of `second` don't say how far above them all the threshold may lie (fewer than 368 for
+        a share of 0.01); then its low end is that of what is at `most`.
+
+        Args:
+            share: above 0.
+            draw: of the resamples.
+            most: what no number is above.
+        """
+        count = len(self.second)
+        thresholds = np.concatenate([[most], np.sort(self.second)[::-1], [-np.inf]])
+        above = draw.binomial(count, share, _RESAMPLES)
+        low, high = (self._resampled(thresholds[places], "left", draw) for places in (above, above + 1))
+        return self._wider(thresholds[max(int(np.ceil(share * count - 1e-9)), 1)], "left", low, high)
+
+    def _above(self, thresholds: Vector, equal: Side) -> Vector:
+        """The share of `first` above each threshold; with left also what is equal to it."""
+        found: Vector = (len(self.first) - np.searchsorted(np.sort(self.first), thresholds, equal)) / len(self.first)
+        return found
+
+    def _resampled(self, thresholds: Vector, equal: Side, draw: np.random.Generator) -> Vector:
+        """The share of resamples of `first` above each of the thresholds."""
+        shares: Vector = draw.binomial(len(self.first), self._above(thresholds, equal)) / len(self.first)
+        return shares
+
+    def _wider(self, threshold: float, equal: Side, low: Vector, high: Vector) -> Estimate:
+        """The share of `first` above a threshold, between an end of each of these shares, or Wilson's."""
+        fixed = Estimate.of_bounded(float(self._above(np.array([threshold]), equal)[0]), len(self.first))
+        ends = np.quantile(low, 0.5 - CONFIDENCE / 2), np.quantile(high, 0.5 + CONFIDENCE / 2)
+        return Estimate(fixed.value, min(fixed.low, float(ends[0])), max(fixed.high, float(ends[1])))
 
 
 def _twice_won(of: Vector, against: Vector) -> NDArray[np.int64]:
