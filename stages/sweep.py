@@ -42,7 +42,7 @@ def sweep(params: Params, workspace: Workspace) -> dict[str, Any]:
     device = runtime.start(params.runtime)
     model = load_model(workspace.denoiser, device)
     labels = class_mix(params.sweep.count, model.classes, params.sample.classes)
-    unguided = why_not_guided(params, labelled=bool(model.classes))
+    unguided = why_not_guided(params.sample, params.train, labelled=bool(model.classes))
     guided = guidance_points(params.sweep, params.sample, guidable=unguided is None)
     stepped = steps_points(params.sweep, params.sample, model.description["process"]["name"])
     # Points may be the same, such as the model's own sampler and the scale 1: they are drawn once.

@@ -6,7 +6,7 @@ A point is a section `sample` of params.yaml, so that whatever it does not chang
 from dataclasses import dataclass
 from typing import Any
 
-from rediffuse.params import Params, SampleParams, SweepParams
+from rediffuse.params import SampleParams, SweepParams, TrainParams
 from rediffuse.params.sampling import SINGLE_STEP
 
 # Of all samplers: nothing that belongs to one of them alone.
@@ -36,11 +36,11 @@ class StepsPoint:
     sample: SampleParams
 
 
-def why_not_guided(params: Params, *, labelled: bool) -> str | None:
+def why_not_guided(sample: SampleParams, train: TrainParams, *, labelled: bool) -> str | None:
     """Why the scale 1 alone can be swept; None where any can."""
-    if not labelled and params.sample.guidance_reference == "label":
+    if not labelled and sample.guidance_reference == "label":
         return "the data has no labels to guide to"
-    return params.why_not_guided()
+    return sample.why_not_guided(label_drop=train.label_drop, snapshots=train.snapshots)
 
 
 def guidance_points(sweep: SweepParams, sample: SampleParams, *, guidable: bool) -> tuple[GuidancePoint, ...]:

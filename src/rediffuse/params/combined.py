@@ -70,26 +70,11 @@ class Params(Section):
     @model_validator(mode="after")
     def _guidable(self) -> Self:
         # The stage sweep leaves out the scales of sweep.guidance that the same rule forbids: they are a default.
-        if self.sample.guidance != 1 and (reason := self.why_not_guided()):
-            raise ValueError(f"sample.guidance is {self.sample.guidance}, but {reason}, or sample.guidance 1")
-        return self
-
-    def why_not_guided(self) -> str | None:
-        """Why no guidance scale but 1 can be sampled, and what to change; None where any can."""
         sample, train = self.sample, self.train
-        if sample.guidance_reference == "label" and train.label_drop == 0:
-            return "with train.label_drop 0 the model never learns to go without a label; use train.label_drop above 0"
-        if sample.guidance_reference == "snapshot" and train.snapshots == 0:
-            return (
-                "sample.guidance_reference is snapshot and train.snapshots 0; use the reference label, or "
-                "train.snapshots above 0"
-            )
-        if sample.sampler == "ode" and sample.guidance_levels:
-            return (
-                f"sample.sampler ode can't bound its error across the ends of sample.guidance_levels "
-                f"{list(sample.guidance_levels)}; use null there, or another sampler"
-            )
-        return None
+        reason = sample.why_not_guided(label_drop=train.label_drop, snapshots=train.snapshots)
+        if sample.guidance != 1 and reason:
+            raise ValueError(f"sample.guidance is {sample.guidance}, but {reason}, or sample.guidance 1")
+        return self
 
     @model_validator(mode="after")
     def _sampled_on_its_process(self) -> Self:
