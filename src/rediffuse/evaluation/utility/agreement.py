@@ -72,13 +72,12 @@ def macro_without_each(actual: Labels, predicted: Labels, classes: int) -> dict[
     # Of the actual class there is one image less, and of the predicted one a prediction less; for a hit both are one.
     of_actual = _scores(right[actual] - hit, shown[actual] - 1, named[actual] - hit)
     of_predicted = _scores(right[predicted], shown[predicted], named[predicted] - 1)
-    # What is predicted but never shown is no class of the mean; a miss alone can be of such a class.
-    missed = (1 - hit) * (shown[predicted] > 0)
+    # A class that is never shown has no right prediction: its scores are 0, and add nothing.
     left = np.maximum((shown > 0).sum() - (shown[actual] == 1), 1)
     return {
         name: (
-            whole[name][shown > 0].sum()
-            + (of_actual[name] - whole[name][actual] + missed * (of_predicted[name] - whole[name][predicted]))
+            whole[name].sum()
+            + (of_actual[name] - whole[name][actual] + (1 - hit) * (of_predicted[name] - whole[name][predicted]))
         )
         / left
         for name in SCORES
