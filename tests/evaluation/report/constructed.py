@@ -245,7 +245,7 @@ def guidance() -> pd.DataFrame:
             "fd_high": fd + 0.1,
             "precision": [0.9, 0.93, 0.96, 0.98],
             "recall": [0.93, 0.9, 0.82, 0.61],
-            "cas_val_accuracy": [0.95, 0.96, 0.955, 0.93],
+            "cas_accuracy": [0.95, 0.96, 0.955, 0.93],
             "gan_test_accuracy": [0.96, 0.98, 0.99, 0.995],
         }
     )

@@ -63,14 +63,12 @@ def read_utility(scores: dict[str, Any] | None, *, repeats: int | None = None) -
                 None,
             )
         )
-    rows.append(_gap(scores))
+    if "cas_gap" in scores:
+        rows.append(_gap(scores))
     return rows
 
 
 def _gap(scores: dict[str, Any]) -> Reading:
-    if "cas_gap" not in scores:
-        words = "Not taken: there are fewer generated images than real ones, and a gap would tell of their number, too."
-        return Reading("Gap to real", "", "", words, None)
     gap, low, high = scores["cas_gap"], scores.get("cas_gap_low"), scores.get("cas_gap_high")
     if low is None or high is None:
         words, good = "Points of accuracy lost by training on generated images.", None

@@ -94,9 +94,7 @@ def gain_table(utility: Mapping[str, Any] | None) -> Table | None:
         found = utility["augmentation"][count]
         low, high = found.get("gain_low"), found.get("gain_high")
         good = None if low is None or high is None or low <= 0 <= high else bool(low > 0)
-        alone, added = (
-            Cell(share(found[name]), interval(found, name, share)) for name in ("real_accuracy", "accuracy")
-        )
+        alone, added = Cell(share(found["real_accuracy"])), Cell(share(found["accuracy"]))
         rows.append((count, (alone, added, Cell(points(found["gain"]), interval(found, "gain", points), good))))
     return Table(("real images", "alone", "with generated ones", "points gained"), tuple(rows))
 

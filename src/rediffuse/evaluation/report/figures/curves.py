@@ -72,19 +72,19 @@ def guidance_curve(rows: pd.DataFrame, used: float | None = None) -> Picture:
     """Scores over the guidance scale.
 
     Args:
-        rows: columns guidance, fd, precision, recall and, where there are classes, cas_val_accuracy and
-            gan_test_accuracy, each with its _low and _high.
+        rows: columns guidance, fd, fd_low, fd_high, precision, recall and, where there are classes, cas_accuracy and
+            gan_test_accuracy.
         used: the guidance scale of the samples; None to mark none.
     """
     rows = rows.sort_values("guidance")
     groups = [("FD ↓", ["fd"]), ("shares ↑", ["precision", "recall"])]
-    if rows.get("cas_val_accuracy", pd.Series(dtype=float)).notna().any():
-        groups.append(("accuracy ↑", ["cas_val_accuracy", "gan_test_accuracy"]))
+    if rows.get("cas_accuracy", pd.Series(dtype=float)).notna().any():
+        groups.append(("accuracy ↑", ["cas_accuracy", "gan_test_accuracy"]))
 
     def draw(figure: Figure, palette: Palette) -> None:
         for axes, (title, columns) in zip(figure.subplots(1, len(groups)), groups, strict=True):
             for column, colour in zip(columns, palette.series[1:], strict=False):
-                words = {"cas_val_accuracy": "CAS (validation)", "gan_test_accuracy": "GAN-test"}.get(column, column)
+                words = {"cas_accuracy": "CAS", "gan_test_accuracy": "GAN-test"}.get(column, column)
                 axes.plot(rows["guidance"], rows[column], "o-", color=colour, markersize=3.5, label=words)
                 if f"{column}_low" in rows:
                     low, high = rows[f"{column}_low"], rows[f"{column}_high"]
