@@ -1,12 +1,13 @@
 """Stage `sweep`: the model sampled otherwise, scored at each guidance scale and at each number of evaluations."""
 
+import sys
 from typing import Any
 
 import torch
 from tqdm import tqdm
 
 from rediffuse import files, memory, runtime
-from rediffuse.data.dataset import load_split
+from rediffuse.data.dataset import load_split, split_counts
 from rediffuse.evaluation.extractors import ExtractorSettings
 from rediffuse.evaluation.fidelity.settings import FidelitySettings, check_splits
 from rediffuse.evaluation.fidelity.standard import Standard
@@ -18,7 +19,8 @@ from rediffuse.evaluation.sweep import (
     guidance_table,
     sweep_metrics,
 )
-from rediffuse.evaluation.utility.recipe import Recipe
+from rediffuse.evaluation.utility.pairs import Pairs
+from rediffuse.evaluation.utility.settings import UtilitySettings
 from rediffuse.joining import joined
 from rediffuse.model import load_model
 from rediffuse.params import Params, SampleParams
@@ -26,7 +28,7 @@ from rediffuse.processes import current
 from rediffuse.sampling import Sampling, class_mix
 from rediffuse.snapshots import earlier, reconstruct
 from rediffuse.stage import run_stage
-from rediffuse.sweep import guidance_points, steps_points
+from rediffuse.sweep import guidance_points, steps_points, why_not_guided
 from rediffuse.tables import rounded, write_table
 from rediffuse.workspace import Workspace
 
@@ -40,7 +42,8 @@ def sweep(params: Params, workspace: Workspace) -> dict[str, Any]:
     device = runtime.start(params.runtime)
     model = load_model(workspace.denoiser, device)
     labels = class_mix(params.sweep.count, model.classes, params.sample.classes)
-    guided = guidance_points(params.sweep, params.sample, labelled=bool(model.classes))
+    unguided = why_not_guided(params.sample, params.train, labelled=bool(model.classes))
+    guided = guidance_points(params.sweep, params.sample, guidable=unguided is None)
     stepped = steps_points(params.sweep, params.sample, model.description["process"]["name"])
     # Points may be the same, such as the model's own sampler and the scale 1: they are drawn once.
     wanted = {_key(sample): sample for sample in [each.sample for each in guided] + [each.sample for each in stepped]}
@@ -52,6 +55,9 @@ def sweep(params: Params, workspace: Workspace) -> dict[str, Any]:
         reference = earlier(workspace.snapshots, params.sample.guidance_snapshot, device).denoiser
 
     processes = current()
+    if processes.first and len(guided) < len(params.sweep.guidance):
+        left = [f"{scale:g}" for scale in params.sweep.guidance if scale != 1]
+        sys.stdout.write(f"sweep: guidance {', '.join(left)} left out: {unguided}\n")
     judge = _judge(params, workspace, device) if processes.first else None
     with_utility = {_key(point.sample) for point in guided}
     scored: dict[str, Scores] = {}
@@ -81,6 +87,8 @@ def sweep(params: Params, workspace: Workspace) -> dict[str, Any]:
         "sample_seed": params.sample.seed,
         "neighbours": params.evaluate.neighbours,
         "manifold_points": params.evaluate.manifold_points,
+        "best": "of least fd; alike: intervals overlap",
+        "cas": _cas_protocol(judge) if any("cas_val_accuracy" in each for each in scored.values()) else "none",
         "grids": {point.sampler: point.sample.grid for point in stepped},
     }
     metrics: dict[str, Any] = rounded(sweep_metrics(by_guidance, by_steps, protocol))
@@ -94,24 +102,30 @@ def _key(sample: SampleParams) -> str:
     return sample.model_dump_json()
 
 
+def _cas_protocol(judge: PointJudge) -> dict[str, Any]:
+    return {
+        "validated_on": f"val ({len(judge.validation)} images)",
+        "trainings": 1,
+        "interval": "95 %, Wilson, over the images only: other trainings differ, too",
+    }
+
+
 def _judge(params: Params, workspace: Workspace, device: torch.device) -> PointJudge:
-    train, val, test = (load_split(workspace, name) for name in ("train", "val", "test"))
+    counts, val = split_counts(workspace), load_split(workspace, "val")
     settings = FidelitySettings.of(params.evaluate, seed=params.seed)
-    check_splits(len(train), len(test), settings.neighbours, settings.coverage_neighbours)
+    check_splits(counts["train"], counts["test"], settings.neighbours, settings.coverage_neighbours)
     reference = read_reference(
         workspace.reference,
         ExtractorSettings.of(params.reference, seed=params.seed, root=workspace.root),
-        {"train": len(train), "val": len(val), "test": len(test)},
+        counts,
         device,
     )
     return PointJudge(
         reference=reference,
         standard=Standard(reference.features[reference.main.name].train, settings),
-        size=min(params.sweep.count, len(test)),
-        test=test,
-        recipe=Recipe(**params.reference.model_dump(include={"steps", "batch_size", "lr"})),
-        seed=params.seed,
-        device=device,
+        size=min(params.sweep.count, counts["test"]),
+        validation=Pairs.labelled(val.images, val.labels),
+        usefulness=UtilitySettings.of(params.reference, reference.classifier.shape, seed=params.seed, device=device),
     )
 
 

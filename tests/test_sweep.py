@@ -9,7 +9,7 @@ from rediffuse.diffusion import Process
 from rediffuse.frechet import Gaussian, frechet_distance
 from rediffuse.params import Params, SweepParams
 from rediffuse.samplers import GRIDS, SamplerSettings, build_sampler, trajectory
-from rediffuse.sweep import StepsPoint, best_grid, guidance_points, steps_points
+from rediffuse.sweep import StepsPoint, best_grid, guidance_points, steps_points, why_not_guided
 from tests.data.planted import params_with
 from tests.diffusion.analytic import MixtureDenoiser
 from tests.diffusion.families import PROCESSES
@@ -24,22 +24,39 @@ def swept(**changes: object) -> Params:
 
 def test_a_point_changes_the_guidance_scale_and_nothing_else():
     params = swept(sample__guidance=1.5, sweep__guidance=(1.0, 3.0), sample__churn=2.0)
-    points = guidance_points(params.sweep, params.sample, labelled=True)
+    points = guidance_points(params.sweep, params.sample, guidable=True)
     assert [(point.scale, point.sample.guidance) for point in points] == [(1.0, 1.0), (3.0, 3.0)]
     for point in points:
         assert point.sample.model_copy(update={"guidance": 1.5}) == params.sample
 
 
-@pytest.mark.parametrize(("reference", "scales"), [("label", [1.0]), ("snapshot", [1.0, 2.0])])
-def test_a_model_without_classes_is_guided_by_snapshots_alone(reference: str, scales: list[float]):
-    params = swept(sample__guidance_reference=reference, sweep__guidance=(1.0, 2.0))
-    points = guidance_points(params.sweep, params.sample, labelled=False)
-    assert [point.scale for point in points] == scales
+@pytest.mark.parametrize(
+    ("changes", "labelled", "reason"),
+    [
+        ({}, True, None),
+        ({}, False, "the data has no labels to guide to"),
+        ({"sample__guidance_reference": "snapshot"}, False, None),
+        ({"sample__guidance_reference": "snapshot", "train__snapshots": 0}, True, "train.snapshots above 0"),
+        ({"sample__guidance_reference": "snapshot", "train__label_drop": 0.0}, True, None),
+        ({"train__label_drop": 0.0}, True, "never learns to go without a label"),
+        ({"train__label_drop": 0.0}, False, "the data has no labels to guide to"),
+        ({"sample__sampler": "ode", "sample__guidance_levels": [0.1, 2.0]}, True, "can't bound its error"),
+        ({"sample__sampler": "ode"}, True, None),
+    ],
+)
+def test_of_a_model_that_cannot_be_guided_the_scale_one_alone_is_swept(
+    changes: dict[str, object], labelled: bool, reason: str | None
+):
+    params = swept(**changes, sweep__guidance=(1.0, 2.0))
+    why = why_not_guided(params.sample, params.train, labelled=labelled)
+    assert (why is None) if reason is None else (reason in (why or ""))
+    points = guidance_points(params.sweep, params.sample, guidable=why is None)
+    assert [point.scale for point in points] == ([1.0, 2.0] if reason is None else [1.0])
 
 
 def test_the_default_model_and_one_point_of_its_own_sampler_are_the_same():
     params = swept(sweep__guidance=(1.0,))
-    (plain,) = guidance_points(params.sweep, params.sample, labelled=True)
+    (plain,) = guidance_points(params.sweep, params.sample, guidable=True)
     own = [point for point in steps_points(params.sweep, params.sample, "edm") if point.steps == params.sample.steps]
     assert plain.sample == params.sample
     assert [(point.sampler, point.sample) for point in own] == [("heun", params.sample)]

@@ -40,12 +40,11 @@ def _names() -> Iterator[str]:
     yield from (f"controls.*.{name}" for name in _DISTRIBUTION)
 
     macro = ("cas_macro_precision", "cas_macro_recall", "cas_macro_f1")
-    accuracies = ("gan_test_accuracy", "cas_accuracy", *macro, "real_accuracy", "cas_gap")
+    accuracies = ("gan_test_accuracy", "cas_accuracy", "cas_val_accuracy", *macro, "real_accuracy", "cas_gap")
     yield from (f"utility.{name}" for name in _with_interval(*accuracies))
-    yield from ("utility.gan_test_accuracy_shuffled", "utility.cas_val_accuracy", "utility.gan_test_recall.*")
+    yield from ("utility.gan_test_accuracy_shuffled", "utility.gan_test_recall.*")
     yield from (f"utility.per_class.*.{name}" for name in ("precision", "recall", "f1"))
-    gains = ("real_accuracy", "accuracy", *_with_interval("gain"))
-    yield from (f"utility.augmentation.*.{name}" for name in gains)
+    yield from (f"utility.augmentation.*.{name}" for name in _with_interval("real_accuracy", "accuracy", "gain"))
 
     yield from (f"memorisation.{name}" for name in (*_with_interval(*_AUDIT, *_AUDIT_FLOORS), *_COUNTED))
     canaries = ("count", "repeats", *_with_interval("exposure"), "exposure_by_chance", "extracted")

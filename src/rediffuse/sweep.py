@@ -6,7 +6,7 @@ A point is a section `sample` of params.yaml, so that whatever it does not chang
 from dataclasses import dataclass
 from typing import Any
 
-from rediffuse.params import SampleParams, SweepParams
+from rediffuse.params import SampleParams, SweepParams, TrainParams
 from rediffuse.params.sampling import SINGLE_STEP
 
 # Of all samplers: nothing that belongs to one of them alone.
@@ -36,11 +36,16 @@ class StepsPoint:
     sample: SampleParams
 
 
-def guidance_points(sweep: SweepParams, sample: SampleParams, *, labelled: bool) -> tuple[GuidancePoint, ...]:
-    """Those of `sweep.guidance`, in its order; where there is nothing to guide away from, the scale 1 alone."""
-    scales = sweep.guidance
+def why_not_guided(sample: SampleParams, train: TrainParams, *, labelled: bool) -> str | None:
+    """Why the scale 1 alone can be swept; None where any can."""
     if not labelled and sample.guidance_reference == "label":
-        scales = tuple(scale for scale in scales if scale == 1)
+        return "the data has no labels to guide to"
+    return sample.why_not_guided(label_drop=train.label_drop, snapshots=train.snapshots)
+
+
+def guidance_points(sweep: SweepParams, sample: SampleParams, *, guidable: bool) -> tuple[GuidancePoint, ...]:
+    """Those of `sweep.guidance`, in its order; of a model that can't be guided the scale 1 alone."""
+    scales = [scale for scale in sweep.guidance if guidable or scale == 1]
     return tuple(GuidancePoint(scale, sample.model_copy(update={"guidance": scale})) for scale in scales)
 
 

@@ -26,6 +26,23 @@ def test_the_table_has_a_row_a_preset_and_one_of_real_images():
     ]
 
 
+def test_fd_and_cas_have_their_intervals_beside_them_where_these_were_taken():
+    found = evaluated(1.5)
+    found["fidelity"] |= {"fd_low": 1.25, "fd_high": 1.875, "fd_floor_low": 0.5, "fd_floor_high": 1.0}
+    found["utility"] |= {"cas_accuracy_low": 0.75, "cas_accuracy_high": 0.85, "real_accuracy_low": 0.9}
+    found["utility"] |= {"real_accuracy_high": 0.97}
+    scores = scores_of(found, {"evaluations": 35.0})
+    assert {name: scores[name] for name in scores if name.endswith(("_low", "_high"))} == {
+        "fd_low": 1.25, "fd_high": 1.875, "cas_accuracy_low": 0.75, "cas_accuracy_high": 0.85,
+    }  # fmt: skip
+    shown = Comparison(families={"edm": scores}, real=real_scores(found), made={}, seconds={})
+    cas = HEADINGS.index("CAS")
+    assert [(row[1], row[cas]) for row in rows(shown)] == [
+        ("1.5 (1.25–1.88)", "0.800 (0.750–0.850)"),
+        ("0.75 (0.5–1)", "0.950 (0.900–0.970)"),
+    ]
+
+
 def test_every_row_has_as_many_cells_as_the_table_has_headings():
     assert {len(row) for row in rows(comparison())} == {len(HEADINGS)}
 

@@ -79,7 +79,7 @@ def test_the_metrics_have_the_keys_that_other_tools_read(evaluated: Workspace) -
     assert metrics["utility"]["augmentation"].keys() == {"100"}
     protocol = metrics["protocol"]["utility"]
     assert (protocol["pairs"], protocol["repeats"], protocol["tested_on"]) == (400, 2, "test (180 images)")
-    assert protocol["judge"] == metrics["protocol"]["fidelity"]["digest"]
+    assert protocol["digest"] == metrics["protocol"]["fidelity"]["digest"]
     bits = {"bits_per_dim", "bits_per_dim_low", "bits_per_dim_high", "bits_per_dim_baseline"}
     assert metrics["likelihood"].keys() == bits | {"stderr", "method", "n"}
     assert (metrics["likelihood"]["method"], metrics["likelihood"]["n"]) == ("ode", 20)

@@ -4,6 +4,7 @@ import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -11,12 +12,13 @@ import pytest
 import torch
 
 from rediffuse.data.card import Card
+from rediffuse.data.manifest import MANIFEST, SPLIT, read_table, write_columns
 from rediffuse.evaluation.extractors import ExtractorSettings
 from rediffuse.evaluation.extractors.classifier import Classifier
 from rediffuse.evaluation.extractors.features import classify, extract
 from rediffuse.evaluation.fidelity.protocol import score_fidelity
 from rediffuse.evaluation.fidelity.settings import FidelitySettings
-from rediffuse.evaluation.reference import read_reference
+from rediffuse.evaluation.reference import Reference, read_reference
 from rediffuse.evaluation.sweep import EVALUATIONS_COLUMNS, GUIDANCE_COLUMNS
 from rediffuse.model import build_model, describe, save_model
 from rediffuse.params import Params
@@ -87,6 +89,7 @@ def test_each_point_that_is_asked_for_has_its_row_and_its_measured_evaluations(s
     assert [metrics["guidance"][scale]["evaluations"] for scale in ("1", "2")] == [5.0, 10.0]
     assert metrics["evaluations"]["heun"]["5"]["fd"] == metrics["guidance"]["1"]["fd"]
     assert metrics["protocol"]["images"] == COUNT
+    assert metrics["protocol"]["cas"]["validated_on"] == "val (180 images)"
     assert metrics["protocol"]["grids"] == {"ddim": "karras", "heun": "karras"}
 
 
@@ -99,7 +102,7 @@ def test_the_scale_one_scores_the_images_of_the_stage_sample(swept: Workspace, q
     real, settings = reference.features["classifier"], FidelitySettings.of(quick.evaluate, seed=quick.seed)
     expected = score_fidelity(real.train, real.test, features, settings).scores
     found = json.loads(swept.metrics("sweep").read_text())["guidance"]["1"]
-    for name in ("fd", "fd_low", "fd_high", "precision", "recall"):
+    for name in ("fd", "fd_low", "fd_high", "precision", "precision_low", "recall", "recall_high"):
         assert found[name] == pytest.approx(expected[name], rel=1e-5)
     assert found["gan_test_accuracy"] == pytest.approx(
         (classify(reference.classifier, features) == labels).mean(), rel=1e-5
@@ -125,7 +128,11 @@ def test_without_points_the_tables_have_headers_alone(tmp_path: Path, swept: Wor
 
 
 def test_a_model_without_classes_is_swept_at_the_scale_one(
-    tmp_path: Path, swept: Workspace, quick: Params, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
+    swept: Workspace,
+    quick: Params,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ):
     copy = with_model(Workspace.at(shutil.copytree(swept.root, tmp_path / "digits")), quick, ())
     own = ExtractorSettings.of(quick.reference, seed=quick.seed, root=copy.root)
@@ -135,5 +142,33 @@ def test_a_model_without_classes_is_swept_at_the_scale_one(
     monkeypatch.setattr("stages.sweep.read_reference", lambda *_: replace(reference, judge=judge))
     metrics = sweep(without(quick), copy)
     assert metrics["guidance"].keys() == {"1"}
-    assert metrics["guidance"]["1"].keys() == {"evaluations", "fd", "fd_low", "fd_high", "precision", "recall"}
-    assert pd.read_csv(copy.plot("sweep_guidance"))[["cas_accuracy", "gan_test_accuracy"]].isna().all(axis=None)
+    scores = {f"{name}{end}" for name in ("fd", "precision", "recall") for end in ("", "_low", "_high")}
+    assert metrics["guidance"]["1"].keys() == {"evaluations"} | scores
+    assert metrics["protocol"]["cas"] == "none"
+    assert pd.read_csv(copy.plot("sweep_guidance"))[["cas_val_accuracy", "gan_test_accuracy"]].isna().all(axis=None)
+    assert capsys.readouterr().out == "sweep: guidance 2 left out: the data has no labels to guide to\n"
+
+
+def test_nothing_of_a_sweep_but_its_size_comes_from_the_test_images(
+    tmp_path: Path, swept: Workspace, quick: Params, monkeypatch: pytest.MonkeyPatch
+):
+    """Each test image black and without a label, and its features 0: the same bytes."""
+    copy = Workspace.at(shutil.copytree(swept.root, tmp_path / "digits"))
+    manifest, split = read_table(copy.manifest, MANIFEST), read_table(copy.split, SPLIT)
+    test = (split["split"] == "test").to_numpy()
+    images = np.load(copy.examples)
+    images[test] = 0
+    np.save(copy.examples, images)
+    manifest.loc[test, "label"] = pd.NA
+    write_columns(copy.manifest, MANIFEST, dict(manifest.items()))
+
+    def without_test(*arguments: Any) -> Reference:
+        found = read_reference(*arguments)
+        dark = {
+            name: replace(each, test=np.zeros_like(each.test), controls={}) for name, each in found.features.items()
+        }
+        return replace(found, features=dark)
+
+    monkeypatch.setattr("stages.sweep.read_reference", without_test)
+    sweep(quick, copy)
+    assert outs(copy) == outs(swept)

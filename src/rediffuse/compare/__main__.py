@@ -3,6 +3,7 @@
 import argparse
 import signal
 import sys
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from rediffuse.compare.scores import Comparison, markdown, real_scores, rows, sc
 from rediffuse.compare.timing import stage_seconds
 from rediffuse.errors import UserError
 from rediffuse.params import flatten
+from rediffuse.params.evaluate import SweepStepsParams
 from rediffuse.presets import PRESETS, PUBLISHED
 from rediffuse.workspace import Workspace
 
@@ -36,6 +38,14 @@ _MADE = (
 )
 
 
+# What a comparison does not show: curves of each preset's own model, and which of them is worth keeping.
+_LEFT_OUT = (
+    "sweep.guidance=[]",
+    *(f"sweep.steps.{sampler}=[]" for sampler in SweepStepsParams.model_fields),
+    "register.enabled=false",
+)
+
+
 def main(arguments: list[str] | None = None) -> None:
     """Run the presets and write the comparison; exit 1 where one of them failed, 2 after a user's mistake."""
     options = _parser().parse_args(arguments)
@@ -47,8 +57,9 @@ def main(arguments: list[str] | None = None) -> None:
         presets = _presets(options.presets)
         _tell_given(workspace, options.settings)
         if not options.collect_only:
-            settings = {f"{PREFIX}{preset}": [f"diffusion.preset={preset}", *options.settings] for preset in presets}
-            run_queued(workspace.root, settings, _say)
+            run_queued(
+                workspace.root, {f"{PREFIX}{preset}": settings_of(preset, options.settings) for preset in presets}, _say
+            )
         failed = collect(workspace, presets)
     except UserError as error:
         sys.stderr.write(f"compare: {' '.join(str(error).split())}\n")
@@ -60,6 +71,15 @@ def main(arguments: list[str] | None = None) -> None:
             f"compare: no result of {', '.join(failed)}; `dvc queue logs {PREFIX}{failed[0]}` may say why\n"
         )
         sys.exit(1)
+
+
+def settings_of(preset: str, given: Sequence[str]) -> list[str]:
+    """What `dvc exp run -S` gets, as key=value: the preset, no sweep and no registration.
+
+    Args:
+        given: on the command line; it stands last, and of two values of a key DVC takes the last.
+    """
+    return [f"diffusion.preset={preset}", *_LEFT_OUT, *given]
 
 
 def collect(workspace: Workspace, presets: list[str]) -> list[str]:
@@ -80,10 +100,11 @@ def collect(workspace: Workspace, presets: list[str]) -> list[str]:
     files.write_bytes(workspace.root / "reports" / "compare.html", page(comparison, drawn).encode())
     for name in _DOCUMENTS:
         _insert(workspace.root / name, comparison)
-    width = max(len(preset) for preset in presets) + 2
+    shown = [["", "FD", "KID"], *(row[:3] for row in rows(comparison))]
+    widths = [max(len(cells[at]) for cells in shown) + 2 for at in range(3)]
     _say("")
-    for cells in [["", "FD", "KID"], *(row[:3] for row in rows(comparison))]:
-        _say(f"{cells[0]:{max(width, 13)}}" + "".join(f"{cell:>10}" for cell in cells[1:]))
+    for cells in shown:
+        _say(f"{cells[0]:{widths[0]}}{cells[1]:>{widths[1]}}{cells[2]:>{widths[2]}}")
     _say(f"\nwritten: metrics/compare.json, {_PICTURE}, reports/compare.html")
     return [preset for preset in presets if preset not in experiments]
 

@@ -1,6 +1,6 @@
 """The numbers of a comparison and their table: a row a preset, and one of what real images get."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,6 +8,7 @@ from rediffuse.evaluation.report.names import share
 from rediffuse.pages import number
 
 _FIDELITY = ("fd", "kid", "precision", "recall", "f1")
+_ENDS = ("_low", "_high")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,20 +29,31 @@ class Comparison:
 
 
 def scores_of(evaluate: Mapping[str, Any], sample: Mapping[str, Any]) -> dict[str, float]:
-    """The scores of one preset from metrics/evaluate.json and metrics/sample.json; a score not taken is left out."""
+    """The scores of one preset from metrics/evaluate.json and metrics/sample.json, what was not taken left out.
+
+    FD and CAS have their intervals beside them.
+    """
     fidelity, utility = evaluate["fidelity"], evaluate["utility"] or {}
-    found = {name: fidelity[name] for name in (*_FIDELITY, "fd_floor")}
+    found = {name: fidelity[name] for name in (*_FIDELITY, "fd_floor")} | _ends(fidelity, "fd", "fd")
     found |= {name: utility[name] for name in ("cas_accuracy", "gan_test_accuracy") if name in utility}
+    found |= _ends(utility, "cas_accuracy", "cas_accuracy")
     bits = (evaluate.get("likelihood") or {}).get("bits_per_dim")
     return found | ({} if bits is None else {"bits_per_dim": bits}) | {"evaluations": sample["evaluations"]}
 
 
 def real_scores(evaluate: Mapping[str, Any]) -> dict[str, float]:
     """What real images get, from metrics/evaluate.json."""
-    found = {name: evaluate["fidelity"][f"{name}_floor"] for name in _FIDELITY}
-    utility = evaluate["utility"]
-    accuracies = dict.fromkeys(("cas_accuracy", "gan_test_accuracy"), utility["real_accuracy"]) if utility else {}
-    return found | accuracies
+    fidelity, utility = evaluate["fidelity"], evaluate["utility"]
+    found = {name: fidelity[f"{name}_floor"] for name in _FIDELITY} | _ends(fidelity, "fd_floor", "fd")
+    if not utility:
+        return found
+    accuracies = dict.fromkeys(("cas_accuracy", "gan_test_accuracy"), utility["real_accuracy"])
+    return found | accuracies | _ends(utility, "real_accuracy", "cas_accuracy")
+
+
+def _ends(scores: Mapping[str, float], name: str, shown: str) -> dict[str, float]:
+    """The ends of a score's interval, where there are any, under the name that it has here."""
+    return {f"{shown}{end}": scores[f"{name}{end}"] for end in _ENDS if f"{name}{end}" in scores}
 
 
 _COLUMNS = (
@@ -65,10 +77,18 @@ def rows(comparison: Comparison) -> list[list[str]]:
         if scores is None:
             table.append([name, "failed", *[""] * (len(HEADINGS) - 2)])
             continue
-        cells = [written(scores[key]) if key in scores else "" for _, key, written in _COLUMNS]
+        cells = [_cell(scores, key, written) for _, key, written in _COLUMNS]
         seconds = comparison.seconds.get(name, {})
         table.append([name, *cells, *(f"{seconds[s]:.0f}" if s in seconds else "" for s in ("train", "sample"))])
     return table
+
+
+def _cell(scores: Mapping[str, float], key: str, written: Callable[[float], str]) -> str:
+    """A score, with its interval where there is one: "1.5 (1.2–1.9)"."""
+    if key not in scores:
+        return ""
+    ends = [written(scores[f"{key}{end}"]) for end in _ENDS if f"{key}{end}" in scores]
+    return f"{written(scores[key])} ({'–'.join(ends)})" if ends else written(scores[key])
 
 
 def markdown(comparison: Comparison) -> str:

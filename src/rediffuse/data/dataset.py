@@ -7,7 +7,7 @@ import numpy as np
 
 from rediffuse.data.arrays import StoredExamples, map_examples
 from rediffuse.data.card import Card
-from rediffuse.data.manifest import MANIFEST, SPLIT, read_table
+from rediffuse.data.manifest import MANIFEST, SPLIT, SPLITS, read_table
 from rediffuse.errors import UserError
 from rediffuse.workspace import Workspace
 
@@ -64,6 +64,16 @@ def load_split(workspace: Workspace, split: Literal["train", "val", "test"]) -> 
         ids=tuple(manifest["id"][chosen]),
         stored=StoredExamples(workspace.examples, np.flatnonzero(chosen)),
     )
+
+
+def split_counts(workspace: Workspace) -> dict[str, int]:
+    """How many examples each split holds: train, val, test; no image is read.
+
+    Raises:
+        UserError: the file of `split` is missing, damaged or breaks its schema.
+    """
+    found = read_table(workspace.split, SPLIT)["split"].value_counts()
+    return {name: int(found.get(name, 0)) for name in SPLITS}
 
 
 def _times(shape: tuple[int, ...]) -> str:

@@ -93,7 +93,7 @@ def score(
         test=real.test,
         classes=real.classes,
         real=trainings,
-        judge=reference.digest,
+        judge=reference.judge,
         settings=usefulness,
     )
     protocol = {**fidelity.protocol, "utility": utility.protocol}

@@ -91,3 +91,23 @@ class SampleParams(Section):
             if levels and levels[0] >= levels[1]:
                 raise ValueError(f"sample.{key} is {list(levels)}: the first must be below the second")
         return self
+
+    def why_not_guided(self, *, label_drop: float, snapshots: int) -> str | None:
+        """Why no guidance scale but 1 can be sampled, and what to change; None where any can.
+
+        Args:
+            label_drop, snapshots: of the section `train`.
+        """
+        if self.guidance_reference == "label" and label_drop == 0:
+            return "with train.label_drop 0 the model never learns to go without a label; use train.label_drop above 0"
+        if self.guidance_reference == "snapshot" and snapshots == 0:
+            return (
+                "sample.guidance_reference is snapshot and train.snapshots 0; use the reference label, or "
+                "train.snapshots above 0"
+            )
+        if self.sampler == "ode" and self.guidance_levels:
+            return (
+                f"sample.sampler ode can't bound its error across the ends of sample.guidance_levels "
+                f"{list(self.guidance_levels)}; use null there, or another sampler"
+            )
+        return None

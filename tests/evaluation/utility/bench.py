@@ -1,6 +1,7 @@
 """Three labelled real splits with a judge, on which tests set generated images."""
 
 from dataclasses import dataclass, replace
+from types import SimpleNamespace
 from typing import Any
 
 from rediffuse.data.dataset import Examples
@@ -12,6 +13,7 @@ from rediffuse.evaluation.utility.section import Utility, utility_metrics
 from rediffuse.evaluation.utility.settings import UtilitySettings
 
 NAMES = tuple("0123456789")
+JUDGE = SimpleNamespace(name="classifier", digest="5da787c9bb")
 
 
 def examples(images: Images, labels: Labels) -> Examples:
@@ -39,7 +41,7 @@ class Bench:
             test=self.test,
             classes=NAMES,
             real=self.real,
-            judge="digest",
+            judge=JUDGE,
             settings=replace(self.settings, **changes),
         )
 

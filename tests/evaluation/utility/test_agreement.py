@@ -23,7 +23,8 @@ def test_agreement_of_a_small_example_by_hand() -> None:
     assert agreement.per_class[1] == pytest.approx({"precision": 1 / 3, "recall": 1 / 2, "f1": 0.4})
     # Never predicted: 0, not a warning or NaN.
     assert agreement.per_class[2] == {"precision": 0.0, "recall": 0.0, "f1": 0.0}
-    assert agreement.macro["recall"] == pytest.approx((2 / 3 + 1 / 2) / 4)
+    # A mean over the three classes that occur.
+    assert agreement.macro["recall"] == pytest.approx((2 / 3 + 1 / 2) / 3)
 
 
 def test_it_is_scikit_learns_report_and_confusion_matrix() -> None:
@@ -39,6 +40,12 @@ def test_it_is_scikit_learns_report_and_confusion_matrix() -> None:
     assert np.array_equal(agreement.confusion, confusion_matrix(actual, predicted))
 
 
+def test_perfect_predictions_are_perfect_over_all_whatever_classes_the_images_show() -> None:
+    shown = np.arange(30) % 3
+    assert Agreement.of(shown, shown, 4).macro == {"precision": 1, "recall": 1, "f1": 1}
+    assert all((without == 1).all() for without in macro_without_each(shown, shown, 4).values())
+
+
 def test_pairs_without_an_actual_class_count_for_nothing() -> None:
     actual, predicted = drawn(1)
     some = np.where(np.arange(200) % 3, actual, -1)
@@ -49,8 +56,11 @@ def test_pairs_without_an_actual_class_count_for_nothing() -> None:
 
 
 @pytest.mark.parametrize("count", [200, 12, 2])
-def test_scores_without_each_pair_are_those_of_the_others(count: int) -> None:
+@pytest.mark.parametrize("absent", [False, True])
+def test_scores_without_each_pair_are_those_of_the_others(count: int, absent: bool) -> None:
+    """Also where a class is predicted that does not occur, and where a class has one pair alone."""
     actual, predicted = drawn(2, count)
+    actual = np.where(absent & (actual == 2), 1, actual)
     without = macro_without_each(actual, predicted, 5)
     others = [Agreement.of(np.delete(actual, row), np.delete(predicted, row), 5).macro for row in range(count)]
     for name in SCORES:

@@ -13,7 +13,7 @@ from rediffuse.evaluation.utility.pairs import Pairs
 from rediffuse.evaluation.utility.real_trainings import train_on_real
 from rediffuse.evaluation.utility.recipe import Recipe
 from rediffuse.evaluation.utility.section import utility_metrics
-from tests.evaluation.utility.bench import NAMES, Bench, examples
+from tests.evaluation.utility.bench import JUDGE, NAMES, Bench, examples
 
 # What follows asks for one training alone where more would only cost time.
 ONCE: dict[str, Any] = {"repeats": 1, "real_counts": ()}
@@ -53,6 +53,7 @@ def test_its_numbers_have_the_names_that_other_tools_read(perfect: dict[str, Any
         for name in (
             "gan_test_accuracy",
             "cas_accuracy",
+            "cas_val_accuracy",
             "cas_macro_precision",
             "cas_macro_recall",
             "cas_macro_f1",
@@ -61,12 +62,17 @@ def test_its_numbers_have_the_names_that_other_tools_read(perfect: dict[str, Any
         )
         for end in ("", "_low", "_high")
     }
-    others = {"gan_test_recall", "gan_test_accuracy_shuffled", "cas_val_accuracy", "per_class", "augmentation"}
+    others = {"gan_test_recall", "gan_test_accuracy_shuffled", "per_class", "augmentation"}
     assert perfect.keys() == with_ends | others
     for name in with_ends - {name for name in with_ends if name.endswith(("_low", "_high"))}:
         assert perfect[f"{name}_low"] <= perfect[name] <= perfect[f"{name}_high"]
     assert perfect["augmentation"].keys() == {"50", "all"}
-    assert perfect["augmentation"]["50"].keys() == {"real_accuracy", "accuracy", "gain", "gain_low", "gain_high"}
+    added = perfect["augmentation"]["50"]
+    assert added.keys() == {
+        f"{name}{end}" for name in ("real_accuracy", "accuracy", "gain") for end in ("", "_low", "_high")
+    }
+    for name in ("real_accuracy", "accuracy"):
+        assert added[f"{name}_low"] < added[name] < added[f"{name}_high"]
     assert tuple(perfect["per_class"]) == tuple(perfect["gan_test_recall"]) == NAMES
     assert perfect["per_class"]["3"].keys() == {"precision", "recall", "f1"}
 
@@ -126,11 +132,18 @@ def test_unlabelled_images_count_for_nothing(bench: Bench) -> None:
     found = mixed.score(mixed.train.images[:205], mixed.train.labels[:205], **ONCE)
     assert found.metrics == clean.metrics
     assert found.protocol == clean.protocol
+    named = {name: found.protocol[name] for name in ("extractor", "digest", "images", "pairs", "repeats", "seed")}
+    assert named == {
+        "extractor": "classifier", "digest": JUDGE.digest, "images": 300, "pairs": 200, "repeats": 1, "seed": 0,
+    }  # fmt: skip
 
 
 def test_fewer_samples_than_a_batch_are_scored_too(bench: Bench) -> None:
     found = once(bench).score(bench.train.images[:7], bench.train.labels[:7], repeats=1, real_counts=("all",))
     assert found.protocol["pairs"] == 7
+    # The gap would be that between 7 and 600 images.
+    assert not [name for name in found.metrics if name.startswith("cas_gap")]
+    assert found.protocol["cas_gap"].startswith("none: there are more real pairs")
     assert 0 < found.metrics["cas_accuracy"] < 0.8
     assert abs(found.metrics["augmentation"]["all"]["gain"]) < 0.05
 
@@ -154,7 +167,7 @@ def test_a_single_class_is_always_right(bench: Bench) -> None:
         test=one["test"],
         classes=("only",),
         real=train_on_real(pairs, Pairs(one["test"].images, one["test"].labels), judge, settings),
-        judge="digest",
+        judge=JUDGE,
         settings=settings,
     )
     assert found.metrics is not None

@@ -17,8 +17,8 @@ class Agreement:
 
     Args:
         accuracy: share of equal pairs.
-        macro: precision, recall and F1, each the mean over the classes.
-        per_class: the same three for each class, in the order of the class indices.
+        macro: precision, recall and F1, each the mean over the classes that occur among the actual ones.
+        per_class: the same three for each class, in the order of the class indices; 0 for one that does not occur.
         confusion: counts (actual, predicted).
     """
 
@@ -33,10 +33,11 @@ class Agreement:
         known = actual >= 0
         actual, predicted = actual[known], predicted[known]
         indices = np.arange(classes)
-        columns = precision_recall_fscore_support(actual, predicted, labels=indices, zero_division=0.0)[:3]
+        *columns, support = precision_recall_fscore_support(actual, predicted, labels=indices, zero_division=0.0)
+        shown = support > 0
         return cls(
             accuracy=float(accuracy_score(actual, predicted)),
-            macro={name: float(column.mean()) for name, column in zip(SCORES, columns, strict=True)},
+            macro={name: _mean(column[shown]) for name, column in zip(SCORES, columns, strict=True)},
             per_class=[
                 {name: float(column[index]) for name, column in zip(SCORES, columns, strict=True)} for index in indices
             ],
@@ -60,7 +61,8 @@ def mean_by_class(agreements: list[Agreement], names: tuple[str, ...]) -> dict[s
 def macro_without_each(actual: Labels, predicted: Labels, classes: int) -> dict[str, NDArray[np.float64]]:
     """Macro precision, recall and F1 of N pairs without each pair in turn, each (N,): what a jackknife needs.
 
-    Leaving out one pair changes the scores of its two classes alone, so all N cost as much as a few.
+    Leaving out one pair changes the scores of its two classes alone, so all N cost as much as a few. Where it was the
+    only one of its class, that class no longer counts.
     """
     right = np.bincount(actual[actual == predicted], minlength=classes).astype(np.float64)
     shown = np.bincount(actual, minlength=classes).astype(np.float64)
@@ -70,11 +72,20 @@ def macro_without_each(actual: Labels, predicted: Labels, classes: int) -> dict[
     # Of the actual class there is one image less, and of the predicted one a prediction less; for a hit both are one.
     of_actual = _scores(right[actual] - hit, shown[actual] - 1, named[actual] - hit)
     of_predicted = _scores(right[predicted], shown[predicted], named[predicted] - 1)
+    # A class that is never shown has no right prediction: its scores are 0, and add nothing.
+    left = np.maximum((shown > 0).sum() - (shown[actual] == 1), 1)
     return {
-        name: whole[name].mean()
-        + (of_actual[name] - whole[name][actual] + (1 - hit) * (of_predicted[name] - whole[name][predicted])) / classes
+        name: (
+            whole[name].sum()
+            + (of_actual[name] - whole[name][actual] + (1 - hit) * (of_predicted[name] - whole[name][predicted]))
+        )
+        / left
         for name in SCORES
     }
+
+
+def _mean(column: NDArray[np.float64]) -> float:
+    return float(column.mean()) if len(column) else 0.0
 
 
 def _scores(

@@ -10,14 +10,15 @@ import numpy as np
 from rediffuse.evaluation.extractors.features import classify, extract
 from rediffuse.evaluation.utility.pairs import Pairs
 from rediffuse.evaluation.utility.real_trainings import STREAM, RealTrainings, some_real
-from rediffuse.evaluation.utility.repeated import Hits, difference
+from rediffuse.evaluation.utility.repeated import Hits, difference, share_right
 from rediffuse.evaluation.utility.settings import UtilitySettings
 
 
 def augmentation_metrics(
     train: Pairs, generated: Pairs, test: Pairs, real: RealTrainings, settings: UtilitySettings
 ) -> dict[str, dict[str, float]]:
-    """By the number of real images: real_accuracy without and accuracy with the generated ones, and the gain.
+    """By the number of real images: real_accuracy without and accuracy with the generated ones, and the gain, each with
+    its interval.
 
     Args:
         train, test: labelled real images, those that `real` was made of.
@@ -35,8 +36,8 @@ def augmentation_metrics(
     by_count = {count: together(count) for count in sorted(set(counts.values()))}
     return {
         name: {
-            "real_accuracy": float(real.hits[name].mean()),
-            "accuracy": float(by_count[count].mean()),
+            **share_right(real.hits[name]).named("real_accuracy"),
+            **share_right(by_count[count]).named("accuracy"),
             **difference(by_count[count], real.hits[name]).named("gain"),
         }
         for name, count in counts.items()

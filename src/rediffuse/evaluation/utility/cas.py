@@ -26,14 +26,14 @@ class ClassificationScore:
     Args:
         actual: classes of the real test images, (n,).
         predicted: by each of R trainings, (n,).
-        validation_accuracy: on real validation images, the mean over the trainings.
+        validated: which real validation images each training gets right, (R, m).
         trained_on: generated pairs.
         classes: number of classes.
     """
 
     actual: Labels
     predicted: tuple[Labels, ...]
-    validation_accuracy: float
+    validated: Hits
     trained_on: int
     classes: int
 
@@ -47,20 +47,21 @@ class ClassificationScore:
         """Of each training with the actual classes; the first one's counts are the confusion matrix that is shown."""
         return [Agreement.of(self.actual, each, self.classes) for each in self.predicted]
 
-    def metrics(self, real: Hits, names: tuple[str, ...]) -> dict[str, Any]:
+    def metrics(self, real: Hits | None, names: tuple[str, ...]) -> dict[str, Any]:
         """The scores as `utility` holds them.
 
         Args:
-            real: which test images as many classifiers of real images get right, (R, n).
+            real: which test images as many classifiers of real images get right, (R, n), for the gap to them; None:
+                they learnt from more images, and a gap would tell of quantity as much as of quality.
             names: of the classes.
         """
         macro = macro_scores(self.actual, self.predicted, self.classes)
         return {
             **share_right(self.hits).named("cas_accuracy"),
-            "cas_val_accuracy": self.validation_accuracy,
+            **share_right(self.validated).named("cas_val_accuracy"),
             **{key: value for name, score in macro.items() for key, value in score.named(f"cas_macro_{name}").items()},
             "per_class": mean_by_class(self.agreements, names),
-            **difference(real, self.hits).named("cas_gap"),
+            **({} if real is None else difference(real, self.hits).named("cas_gap")),
         }
 
 
@@ -76,11 +77,11 @@ def classification_score(
         network = settings.trained(generated, STREAM, repeat)
         predicted.append(classify(network, extract(network, test.images)))
         seen = classify(network, extract(network, validation.images))
-        validated.append(float((seen == validation.labels).mean()))
+        validated.append(seen == validation.labels)
     return ClassificationScore(
         actual=test.labels,
         predicted=tuple(predicted),
-        validation_accuracy=float(np.mean(validated)),
+        validated=np.array(validated),
         trained_on=len(generated),
         classes=settings.shape.classes,
     )

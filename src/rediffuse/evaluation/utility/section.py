@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from rediffuse.data.dataset import Examples
+from rediffuse.evaluation.extractors import Extractor
 from rediffuse.evaluation.extractors.classifier import Labels
 from rediffuse.evaluation.samples import Samples
 from rediffuse.evaluation.utility import augmentation, cas, gan_test, real_trainings
@@ -43,7 +44,7 @@ def utility_metrics(
     test: Examples,
     classes: tuple[str, ...],
     real: RealTrainings | None,
-    judge: str,
+    judge: Extractor,
     settings: UtilitySettings,
 ) -> Utility:
     """Score labelled samples; unlabelled images, real or generated, are left out.
@@ -52,7 +53,7 @@ def utility_metrics(
         seen: the class that the judge sees in each sample, (M,).
         classes: names of the classes; none: unlabelled data.
         real: what the stage `reference` left of these splits; None without classes.
-        judge: digest of the classifier trained on real images.
+        judge: the classifier trained on real images.
     """
     if not classes or real is None:
         return Utility(None, "none: the data has no classes", None)
@@ -63,20 +64,26 @@ def utility_metrics(
     taught = generated[: len(learning)]
     score = cas.classification_score(taught, validation, testing, settings)
     within = settings.counts_within(len(learning))
+    comparable = len(taught) == len(learning)
     return Utility(
         metrics={
             **gan_test.gan_test_metrics(generated.labels, seen[samples.labels >= 0], classes, settings.seed),
-            **score.metrics(real.hits[ALL], classes),
+            **score.metrics(real.hits[ALL] if comparable else None, classes),
             **share_right(real.hits[ALL]).named("real_accuracy"),
             "augmentation": augmentation.augmentation_metrics(learning, taught, testing, real, settings),
         },
         protocol={
-            "judge": judge,
+            "extractor": judge.name,
+            "digest": judge.digest,
+            "images": len(testing),
             "judged": f"{len(generated)} generated images",
             "tested_on": f"test ({len(testing)} images)",
             "validated_on": f"val ({len(validation)} images)",
             "pairs": score.trained_on,
             "real_pairs": f"train ({len(learning)} images)",
+            "cas_gap": "from as many real pairs"
+            if comparable
+            else "none: there are more real pairs than generated ones",
             "repeats": settings.repeats,
             "real_counts": list(within),
             "skipped_real_counts": [str(count) for count in settings.real_counts if str(count) not in within],

@@ -1,0 +1,34 @@
+"""What `make compare` asks of DVC."""
+
+from pathlib import Path
+
+from dvc.utils.hydra import apply_overrides
+
+from rediffuse.compare.__main__ import settings_of
+from rediffuse.yaml12 import load
+from tests.repository import CHECKOUT
+
+
+def changed(tmp_path: Path, *given: str) -> dict[str, dict[str, object]]:
+    """params.yaml as `dvc exp run -S` leaves it."""
+    path = tmp_path / "params.yaml"
+    path.write_text((CHECKOUT / "params.yaml").read_text())
+    apply_overrides(path, settings_of("flow", given))
+    return load(path)
+
+
+def test_the_presets_run_without_sweep_and_registration(tmp_path: Path):
+    params = changed(tmp_path)
+    assert params["diffusion"]["preset"] == "flow"
+    sweep = params["sweep"]
+    assert [sweep["guidance"], *sweep["steps"].values()] == [[]] * (1 + len(sweep["steps"]))
+    assert params["register"]["enabled"] is False
+    before = load(CHECKOUT / "params.yaml")
+    assert {name for name in params if params[name] != before[name]} == {"diffusion", "sweep", "register"}
+
+
+def test_a_key_that_is_given_holds(tmp_path: Path):
+    params = changed(tmp_path, "sweep.steps.heun=[9,18]", "register.enabled=true", "seed=3")
+    assert params["sweep"]["steps"]["heun"] == [9, 18]
+    assert params["sweep"]["steps"]["ddim"] == []
+    assert (params["register"]["enabled"], params["seed"]) == (True, 3)
