@@ -162,12 +162,15 @@ def test_the_method_none_computes_nothing():
 
 def test_the_protocol_names_solver_divergence_and_dequantisation():
     adaptive = replace(ODE, solver="ode", tolerance=3e-4)
-    assert describe_likelihood(adaptive, (1, 8, 8)) == (
-        "probability-flow ODE, solver ode (tolerance 0.0003), one Rademacher probe an image, "
-        "uniform dequantisation over bins of 1/127.5"
-    )
-    assert describe_likelihood(ODE, (1, 4, 4)).startswith(
-        "probability-flow ODE, solver heun (2 steps), exact divergence"
-    )
-    assert "bound" in describe_likelihood(BOUND, (1, 8, 8))
-    assert describe_likelihood(replace(ODE, method="none"), (1, 8, 8)).startswith("none:")
+    assert describe_likelihood(adaptive, (1, 8, 8), 7) == {
+        "method": "ode",
+        "how": "probability-flow ODE, solver ode (tolerance 0.0003), one Rademacher probe an image, "
+        "uniform dequantisation over bins of 1/127.5",
+        "images": min(adaptive.images, 7),
+        "split": "test (7 images)",
+        "seed": adaptive.seed,
+    }
+    small = describe_likelihood(ODE, (1, 4, 4), 7)["how"]
+    assert small.startswith("probability-flow ODE, solver heun (2 steps), exact divergence")
+    assert "bound" in describe_likelihood(BOUND, (1, 8, 8), 7)["how"]
+    assert describe_likelihood(replace(ODE, method="none"), (1, 8, 8), 7).startswith("none:")

@@ -83,7 +83,9 @@ def test_the_metrics_have_the_keys_that_other_tools_read(evaluated: Workspace) -
     bits = {"bits_per_dim", "bits_per_dim_low", "bits_per_dim_high", "bits_per_dim_baseline"}
     assert metrics["likelihood"].keys() == bits | {"stderr", "method", "n"}
     assert (metrics["likelihood"]["method"], metrics["likelihood"]["n"]) == ("ode", 20)
-    assert "solver heun (2 steps)" in metrics["protocol"]["likelihood"]
+    described = metrics["protocol"]["likelihood"]
+    assert "solver heun (2 steps)" in described.pop("how")
+    assert described == {"method": "ode", "images": 20, "split": "test (180 images)", "seed": 0}
     assert f"{metrics['likelihood']['bits_per_dim']:.3f}" in evaluated.report.read_text()
 
 

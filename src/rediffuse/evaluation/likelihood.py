@@ -105,10 +105,22 @@ def likelihood_metrics(
     }
 
 
-def describe_likelihood(settings: LikelihoodSettings, shape: tuple[int, int, int]) -> str:
-    """The protocol of the numbers, in words, for images of that shape."""
+def describe_likelihood(
+    settings: LikelihoodSettings, shape: tuple[int, int, int], test: int
+) -> dict[str, Any] | str:
+    """The protocol of the numbers, for images of that shape and so many test images; in words why there are none."""
     if settings.method == "none":
         return "none: evaluate.likelihood.method is none"
+    return {
+        "method": settings.method,
+        "how": _how(settings, shape),
+        "images": min(settings.images, test),
+        "split": f"test ({test} images)",
+        "seed": settings.seed,
+    }
+
+
+def _how(settings: LikelihoodSettings, shape: tuple[int, int, int]) -> str:
     if settings.method == "bound":
         return "variational bound over all steps of the process, one draw of the noise a step and image"
     accuracy = f"tolerance {settings.tolerance:g}" if settings.solver == "ode" else f"{settings.steps} steps"
