@@ -70,9 +70,10 @@ def run_stage(
 
     Under DVC the stage's inputs are compared with dvc.lock before it starts; what made its outs is noted when it ends.
 
-    The process ends with 0, with 2 after a `UserError` (a `VerdictError` is raised when all is told and noted) or with 75 after a `TryAgainError` or a signal; each is one line
-    `stage NAME: message` on stderr. A full disk is a `TryAgainError`, a file of the workspace that this user may not
-    read or write a `UserError`. Any other exception is a bug and keeps its traceback.
+    The process ends with 0, with 2 after a `UserError` or with 75 after a `TryAgainError` or a signal; each is one line
+    `stage NAME: message` on stderr. A `VerdictError` ends it when all that the stage wrote is told and noted. A full
+    disk is a `TryAgainError`, a file of the workspace that this user may not read or write a `UserError`. Any other
+    exception is a bug and keeps its traceback.
     """
     name = stage.__name__
     try:

@@ -105,9 +105,7 @@ def likelihood_metrics(
     }
 
 
-def describe_likelihood(
-    settings: LikelihoodSettings, shape: tuple[int, int, int], test: int
-) -> dict[str, Any] | str:
+def describe_likelihood(settings: LikelihoodSettings, shape: tuple[int, int, int], test: int) -> dict[str, Any] | str:
     """The protocol of the numbers, for images of that shape and so many test images; in words why there are none."""
     if settings.method == "none":
         return "none: evaluate.likelihood.method is none"

@@ -95,9 +95,7 @@ def score_of(run: Run, metric: str) -> Score:
     def beside(name: str) -> float | None:
         return run.numbers[name] if has(run, name) else None
 
-    return Score(
-        run.numbers[metric], beside(f"{metric}_low"), beside(f"{metric}_high"), beside(floor_of(metric))
-    )
+    return Score(run.numbers[metric], beside(f"{metric}_low"), beside(f"{metric}_high"), beside(floor_of(metric)))
 
 
 def _rows(runs: Sequence[Run], metric: str, better: str) -> list[Row]:

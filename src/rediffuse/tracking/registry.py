@@ -104,10 +104,7 @@ def _crowned(client: Any, record: Registration, version: ModelVersion) -> str:
     assert record.low is not None
     assert record.high is not None
     beaten = record.high < low if record.better == "lower" else record.low > high
-    numbers = (
-        f"{record.metric} {_shown(record.value, record.low, record.high)} "
-        f"against {_shown(known, low, high)}"
-    )
+    numbers = f"{record.metric} {_shown(record.value, record.low, record.high)} against {_shown(known, low, high)}"
     if not beaten:
         return f"{stays}: {numbers}"
     client.set_registered_model_alias(record.name, record.alias, version.version)

@@ -21,8 +21,8 @@ from rediffuse.tracking.journal import Journal
 from rediffuse.tracking.key import content_key
 from rediffuse.tracking.mlflow_run import close
 from rediffuse.tracking.names import as_text, safe_name
-from rediffuse.tracking.registry import FOLDER
 from rediffuse.tracking.records import Artifact, Begin, End, Points, Record, Summaries, Tags
+from rediffuse.tracking.registry import FOLDER
 from rediffuse.tracking.sender import Sender
 from rediffuse.tracking.store import check_uri, reason
 from rediffuse.workspace import Workspace
@@ -131,7 +131,7 @@ class TrackedRun:
     def finish_stage(self, stage: str, *, refused: bool = False) -> None:
         """Tell what the stage wrote and how long it took; the last one also tells for all before it, and ends the run.
 
-        One whose verdict is `refused` is the last one, too: no other follows. Its run is FAILED, which `opened_run` says.
+        One whose verdict is `refused` is the last one, too, as no other follows; `opened_run` makes its run FAILED.
 
         DVC restores a stage it has run before from its cache, and then no process tells of it. So the last stage goes
         through all it depends on, and what is missing is added.

@@ -1,7 +1,8 @@
 """The files of the extractors that are not made from the data: where they lie, and how they get there.
 
 The stage `check` brings them, before any other stage looks at the folder: what it holds is part of the features.
-`reference` sees to it again, for what went missing since. The module needs no torch; timm is imported to fetch its weights, and to know its names.
+`reference` sees to it again, for what went missing since. The module needs no torch; timm is imported to fetch its
+weights, and to know its names.
 """
 
 import fcntl
