@@ -1,5 +1,7 @@
 """dvc.yaml names all that decides a stage's bytes, and nothing that does not."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import grimp
@@ -112,6 +114,17 @@ def test_a_change_of_any_parameter_runs_the_last_stage_which_ends_the_run_in_mlf
     known = yaml12.load(CHECKOUT / "params.yaml").keys() - {"runtime"}
     assert shown == known - {LAST_STAGE}
     assert LAST_STAGE in own
+
+
+def test_the_weights_are_a_dep_of_all_but_the_stage_that_brings_them_and_words_beside_them_are_none():
+    assert [name for name, stage in STAGES.items() if "${reference.weights}" in stage["deps"]] == [
+        *("reference", "sweep", "evaluate"),
+    ]
+    names = ("README.md", ".gitignore", ".77.net.pt2", "own/.77.net.pt2", "net.pt2", "own/net.pt2")
+    paths = [f"data/extractors/{name}" for name in names]
+    command = [sys.executable, "-m", "dvc", "check-ignore", *paths]
+    done = subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == paths[:4]
 
 
 def test_metrics_plots_and_pictures_are_in_git_and_the_rest_in_the_cache():

@@ -1,4 +1,4 @@
-"""A model card as the description of a registered version, which MLflow's databases cut off or refuse when it is long."""
+"""A model card as the description of a registered version: MLflow's databases refuse one that is too long."""
 
 import re
 

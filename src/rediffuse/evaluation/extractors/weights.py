@@ -88,6 +88,22 @@ def needed_file(name: str, settings: ExtractorSettings) -> Path:
 
 
 def bring_weights(settings: ExtractorSettings, *, download: bool, elsewhere: Path) -> None:
+    """See to it that there is the folder, and in it what `bring_files` brings.
+
+    Raises:
+        UserError: there is none, or what `bring_files` raises.
+    """
+    if not settings.weights.is_dir():
+        if not (download or elsewhere.is_dir()):
+            raise UserError(
+                f"params.yaml: reference.weights is {settings.weights}, but there is no such folder; make it, or "
+                "leave reference.weights at data/extractors"
+            )
+        settings.weights.mkdir(parents=True)
+    bring_files(settings, download=download, elsewhere=elsewhere)
+
+
+def bring_files(settings: ExtractorSettings, *, download: bool, elsewhere: Path) -> None:
     """See to it that every extractor that is named has its library and its file.
 
     Args:
@@ -98,13 +114,6 @@ def bring_weights(settings: ExtractorSettings, *, download: bool, elsewhere: Pat
     Raises:
         UserError: a library or a file is missing, or can't be fetched.
     """
-    if not settings.weights.is_dir():
-        if not (download or elsewhere.is_dir()):
-            raise UserError(
-                f"params.yaml: reference.weights is {settings.weights}, but there is no such folder; make it, or "
-                "leave reference.weights at data/extractors"
-            )
-        settings.weights.mkdir(parents=True)
     for name in settings.extractors:
         check_library(name)
         path = weights_file(name, settings)
