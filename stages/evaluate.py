@@ -104,9 +104,11 @@ def evaluate(params: Params, workspace: Workspace) -> dict[str, Any]:
         identity=identity(workspace),
         environment=environment(workspace.root),
     )
-    write_report(workspace, assemble(metrics, card, params.tracked(), made), metrics, card, params.tracked())
+    # How a model is registered decides none of its scores, and to change it makes no other report.
+    listed = {name: section for name, section in params.tracked().items() if name != "register"}
+    write_report(workspace, assemble(metrics, card, listed, made), metrics, card, listed)
     files.write_json(workspace.metrics("evaluate"), metrics)
-    # With everything written: what failed is there to be looked at.
+    # With everything written: `run_stage` tells of it, and what failed is there to be looked at.
     check_verdicts(metrics["verdicts"], params.evaluate.fail_on)
     return metrics
 

@@ -9,6 +9,7 @@ from rediffuse.evaluation.extractors import ExtractorSettings
 from rediffuse.evaluation.extractors.classifier import Shape, save_classifier
 from rediffuse.evaluation.extractors.features import classify
 from rediffuse.evaluation.extractors.registry import check_external
+from rediffuse.evaluation.extractors.weights import bring_files
 from rediffuse.evaluation.fidelity.settings import check_splits
 from rediffuse.evaluation.reference import JUDGE, write_features
 from rediffuse.evaluation.utility.agreement import Agreement, by_class
@@ -43,6 +44,8 @@ def reference(params: Params, workspace: Workspace) -> dict[str, Any]:
     # Known here, before anything is trained, and not only when there are samples to score.
     check_splits(len(train), len(splits["test"]), params.evaluate.neighbours, params.evaluate.coverage_neighbours)
     extractors = ExtractorSettings.of(settings, seed=params.seed, root=workspace.root)
+    # No parameter changes where a file went missing, or git took none along, and so `check` did not run.
+    bring_files(extractors, download=False, elsewhere=workspace.home / settings.weights)
     check_external(extractors, train.images, workspace.reference, device)
     check_labels(splits, card.classes)
     classifier = train_classifier(

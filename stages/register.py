@@ -1,21 +1,21 @@
 """Stage `register`: a model that holds what `register.require` asks becomes a version in MLflow's registry."""
 
 import sys
-import tempfile
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from rediffuse import files
-from rediffuse.params import Params
-from rediffuse.rules import Name, judged, parse_name, score
+from rediffuse.params import Params, flatten
+from rediffuse.rules import Name, dotted, judged, parse_name, score
+from rediffuse.score_protocol import deciding, measured_by
+from rediffuse.serving.description import described
 from rediffuse.serving.package import write_package
 from rediffuse.stage import run_stage
 from rediffuse.tables import rounded
 from rediffuse.tracking import Candidate, Run, Untracked
+from rediffuse.tracking.names import as_text
 from rediffuse.workspace import Workspace
-
-# Of a score's protocol, what two scores must share to be compared.
-ALIKE = ("extractor", "digest", "images", "n", "method")
 
 
 def register(params: Params, workspace: Workspace, run: Run | None = None) -> dict[str, Any]:
@@ -41,16 +41,18 @@ def register(params: Params, workspace: Workspace, run: Run | None = None) -> di
         }
     )
     files.write_json(workspace.metrics("register"), verdict)
-    if not eligible:
+    if not asked.enabled:
+        _say("not registered: register.enabled is false")
+    elif not eligible:
         missed = [f"{each['rule']} ({each['found']})" for each in conditions if not each["met"]]
         _say(f"not registered: register.require asks for {' and '.join(missed)}")
     elif run is None or isinstance(run, Untracked):
-        _say("not registered: runtime.tracking is off")
+        _say("not registered: runtime.tracking is off; once it is on, `dvc repro -f -s register` registers it")
     else:
         candidate = Candidate(
             name=name,
             alias=asked.alias,
-            description=_card(workspace.model_card),
+            description=described(_card(workspace.model_card)),
             metric=asked.metric,
             better=asked.better,
             value=value,
@@ -58,10 +60,10 @@ def register(params: Params, workspace: Workspace, run: Run | None = None) -> di
             high=high,
             protocol=protocol(metrics, parse_name(asked.metric)),
         )
-        with tempfile.TemporaryDirectory() as folder:
-            model = Path(folder) / "model"
-            write_package(model, workspace, params.sample, params.runtime)
-            run.register(candidate, model)
+        run.register(
+            candidate,
+            partial(write_package, workspace=workspace, sample=params.sample, runtime=params.runtime),
+        )
     return verdict
 
 
@@ -75,11 +77,11 @@ def interval(metrics: dict[str, Any], name: Name) -> tuple[float | None, float |
 
 def protocol(metrics: dict[str, Any], name: Name) -> dict[str, str]:
     """What another score of this name must share to be compared with this one."""
-    block = {"by_extractor": name[1], "controls": "fidelity"}.get(name[0], name[0]) if len(name) > 1 else ""
-    described = metrics["protocol"].get(block)
-    if isinstance(described, str):
-        return {block: described}
-    return {key: str(described[key]) for key in ALIKE if key in described} if described else {}
+    block = measured_by(name[0], name[1]) if len(name) > 1 else ""
+    noted = metrics["protocol"].get(block) or {}
+    if isinstance(noted, str):
+        return {block: noted}
+    return deciding({key: as_text(value) for key, value in flatten(noted).items()}, dotted(name))
 
 
 def _card(path: Path) -> str:

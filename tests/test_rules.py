@@ -144,6 +144,11 @@ def test_arithmetic_is_pythons_and_the_shown_text_computes_the_same(left: str, r
 def test_a_name_is_written_as_it_is_read() -> None:
     for text in ("fidelity.fd", "fidelity.by_class.3.fd", 'fidelity.by_class["T-shirt/top"].fd', "n_samples"):
         assert dotted(parse_name(text)) == text
+    # Words of Python's, letters that it would change, numbers behind brackets, quotes and backslashes.
+    for part in ("class", "for", "None", "True", "ﬁsh", "Ｋ", "3", "1e5", "a b", 'T"x', "it's", r"a\n"):
+        name = ("fidelity", "by_class", part, "3", "class")
+        assert parse_name(dotted(name)) == name
+        assert Rule.parse(f"{dotted(name)} > 1").names == (name,)
     assert score(SCORES, parse_name('fidelity.by_class["T-shirt/top"].fd')) == 2.5
     for text in ("fidelity.fd <= 1", "fidelity.", "2 * a", "f()", "3"):
         with pytest.raises(ValueError, match=r"is no name of a score.*; for example fidelity\.fd"):

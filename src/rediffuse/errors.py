@@ -7,6 +7,10 @@ class UserError(Exception):
     exit_code = 2
 
 
+class VerdictError(UserError):
+    """The stage has done its work, and what it found is not what was asked for; its outs are whole. Exit code 2."""
+
+
 class TryAgainError(Exception):
     """Nothing is wrong with the input, but not now (a lock is held, say). Exit code 75, EX_TEMPFAIL."""
 

@@ -40,8 +40,9 @@ _ARITHMETIC: dict[type[ast.operator], tuple[str, int, Callable[[float, float], f
 _UNARY, _ATOM = 3, 4
 _DIGITS = 12  # of a number as it was written
 
-# A text in quotes, or a path with dots; Python takes `by_class.3` for a name and a number.
-_QUOTED_OR_PATH = re.compile(r"""("[^"]*"|'[^']*')|(?<![\w.])[^\W\d]\w*(?:\s*\.\s*\w+)+""")
+# A text in quotes, or parts after dots, behind a name or a bracket; Python takes `by_class.3` for a name and a number,
+# `by_class.class` for neither, and changes letters of names (NFKC).
+_QUOTED_OR_PARTS = re.compile(r"""("[^"]*"|'[^']*')|((?<![\w.])[^\W\d]\w*|\])((?:\s*\.\s*\w+)+)""")
 _WORD = re.compile(r"\w+")
 
 
@@ -146,7 +147,7 @@ def parse_name(text: str) -> Name:
 def dotted(name: Name) -> str:
     """The name as it is written."""
     first, *others = name
-    return first + "".join(f".{part}" if _WORD.fullmatch(part) else f'["{part}"]' for part in others)
+    return first + "".join(f".{part}" if _WORD.fullmatch(part) else f"[{_quoted(part)}]" for part in others)
 
 
 def score(scores: Mapping[str, Any], name: Name) -> float | None:
@@ -162,7 +163,7 @@ def score(scores: Mapping[str, Any], name: Name) -> float | None:
 def _parsed(text: str) -> ast.expr:
     if len(text) > LONGEST:
         raise ValueError(f"it is longer than {LONGEST} characters")
-    written = _QUOTED_OR_PATH.sub(lambda match: match[1] or _bracketed(match[0]), " ".join(text.split()))
+    written = _QUOTED_OR_PARTS.sub(_for_python, " ".join(text.split()))
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", SyntaxWarning)
@@ -171,10 +172,16 @@ def _parsed(text: str) -> ast.expr:
         raise ValueError("it can't be read") from None
 
 
-def _bracketed(path: str) -> str:
-    """`by_class.3.fd` as Python reads it: `by_class["3"].fd`."""
-    first, *others = [part.strip() for part in path.split(".")]
-    return first + "".join(f'["{part}"]' if part[0].isdigit() else f".{part}" for part in others)
+def _for_python(match: re.Match[str]) -> str:
+    """`by_class.3.fd` as Python reads it: `by_class["3"]["fd"]`; a backslash in quotes is one."""
+    quoted, before, parts = match.groups()
+    if quoted:
+        return repr(quoted[1:-1])
+    return before + "".join(f"[{part.strip()!r}]" for part in parts.split(".")[1:])
+
+
+def _quoted(part: str) -> str:
+    return f"'{part}'" if '"' in part else f'"{part}"'
 
 
 def _check(side: ast.expr) -> None:

@@ -57,6 +57,17 @@ def _names() -> Iterator[str]:
 NAMES: tuple[Name, ...] = tuple(tuple(name.split(".")) for name in _names())
 
 
+def floor_of(score: str) -> str:
+    """The score, by its dotted name, that real images (or a baseline) get in place of this one; not all have it."""
+    first, _, rest = score.partition(".")
+    if first == "utility":
+        block, _, last = rest.rpartition(".")
+        # What generated images can get at best: the accuracy of a training on real ones, tested on the same images.
+        if rest in ("cas_accuracy", "gan_test_accuracy") or (block.startswith("augmentation.") and last == "accuracy"):
+            return f"{score.rpartition('.')[0]}.real_accuracy"
+    return f"{score}_baseline" if score == "likelihood.bits_per_dim" else f"{score}_floor"
+
+
 def is_known(name: Name) -> bool:
     """Whether some run may have a score of this name."""
     return any(_fits(name, known) for known in NAMES)

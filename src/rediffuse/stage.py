@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-from rediffuse.errors import LeavingError, TryAgainError, UserError
+from rediffuse.errors import LeavingError, TryAgainError, UserError, VerdictError
 from rediffuse.leaving import stay, watched
 from rediffuse.params import Params, RuntimeParams, load_params
 from rediffuse.provenance.inputs import check_inputs
@@ -71,8 +71,9 @@ def run_stage(
     Under DVC the stage's inputs are compared with dvc.lock before it starts; what made its outs is noted when it ends.
 
     The process ends with 0, with 2 after a `UserError` or with 75 after a `TryAgainError` or a signal; each is one line
-    `stage NAME: message` on stderr. A full disk is a `TryAgainError`, a file of the workspace that this user may not
-    read or write a `UserError`. Any other exception is a bug and keeps its traceback.
+    `stage NAME: message` on stderr. A `VerdictError` ends it when all that the stage wrote is told and noted. A full
+    disk is a `TryAgainError`, a file of the workspace that this user may not read or write a `UserError`. Any other
+    exception is a bug and keeps its traceback.
     """
     name = stage.__name__
     try:
@@ -87,13 +88,19 @@ def run_stage(
                 else:
                     params = params.model_copy(update={"runtime": _silent(params.runtime)})
                 with _run_of(name, params, workspace, tracked and params.runtime.tracking) as run:
+                    refused: VerdictError | None = None
                     with _disk_told(workspace):
-                        stage(params, workspace, run) if live else stage(params, workspace)
+                        try:
+                            stage(params, workspace, run) if live else stage(params, workspace)
+                        except VerdictError as error:
+                            refused = error
                         # All is written; to leave now would only have it made again.
                         stay()
                         if member.first:
                             write_record(workspace, name)
-                    run.finish_stage(name)
+                    run.finish_stage(name, refused=refused is not None)
+                    if refused:
+                        raise refused
     except (UserError, TryAgainError, LeavingError) as error:
         sys.stderr.write(f"stage {name}: {' '.join(str(error).split())}\n")
         sys.exit(error.exit_code)

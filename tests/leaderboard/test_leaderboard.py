@@ -52,6 +52,7 @@ def add(folder: Path, empty_database: Path, tmp_path: Path) -> Add:
         told_protocol: bool = True,
         values: dict[str, float] | None = None,
         params: dict[str, str] | None = None,
+        more_tags: dict[str, str] | None = None,
     ) -> str:
         started = MORNING + 60_000 * len(added)
         run_id: str = client.create_run(experiment, start_time=started, run_name=name).info.run_id
@@ -65,7 +66,7 @@ def add(folder: Path, empty_database: Path, tmp_path: Path) -> Add:
                 Param(each, text)
                 for each, text in {"diffusion.preset": "edm", "model.name": "unet", **(params or {})}.items()
             ],
-            tags=[RunTag(each, text) for each, text in tags.items()],
+            tags=[RunTag(each, text) for each, text in {**tags, **(more_tags or {})}.items()],
         )
         client.log_inputs(run_id, [DatasetInput(Dataset(*data, source_type="local", source="{}"), [])])
         client.set_terminated(run_id, status) if status != "RUNNING" else None
@@ -184,6 +185,20 @@ def test_of_runs_with_one_key_the_newest_finished_one_counts_and_all_shows_the_o
     }
 
 
+def test_runs_with_one_key_that_made_or_scored_something_else_all_count(
+    add: Add, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    weighed = evaluated()
+    weighed["protocol"]["nets/my.pt"]["digest"] = "ffff"
+    add("plain", evaluated(), key="same", more_tags={"out.models/denoiser.safetensors": "aa"})
+    add("again", evaluated(), key="same", more_tags={"out.models/denoiser.safetensors": "aa"})
+    add("data", evaluated(), key="same", data=("digits-train", "ffff456789abcdef-aaaabbbbccccdddd"))
+    add("weights", weighed, key="same", more_tags={"out.models/denoiser.safetensors": "aa"})
+    add("machine", evaluated(), key="same", more_tags={"out.models/denoiser.safetensors": "bb"})
+    table(capsys, "--csv", "runs.csv")
+    assert {row["run"] for row in rows(folder / "runs.csv")} == {"again", "data", "weights", "machine"}
+
+
 def test_a_run_without_the_score_is_named_and_one_that_is_no_number_is_not_ranked(
     add: Add, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -200,10 +215,11 @@ def test_the_scores_of_any_stage_can_be_ranked_and_a_curve_is_no_score(
 ) -> None:
     for name, loss in (("slow", 0.5), ("fast", 0.25)):
         values = {"train/final_val_loss": loss, "train/val_loss": 9.0, "sweep/guidance/1.5/fd": 2 * loss}
-        add(name, evaluated(), values=values, params={"sweep.count": "360"})
+        swept = {"protocol": {"images": 90, "count": 360, "extractor": "classifier", "digest": "5da787c9"}}
+        add(name, evaluated(), values=values, more_tags=score_tags(swept, "sweep"))
     for metric, order, images, extractor in (
         ("train.val_loss", ["fast", "slow"], "", ""),
-        ("sweep.guidance.1.5.fd", ["fast", "slow"], "360", "classifier"),
+        ("sweep.guidance.1.5.fd", ["fast", "slow"], "90", "classifier"),
         # Equal ones in the order in which they began.
         ("by_extractor.nets_my.pt.fd", ["slow", "fast"], "180", "nets/my.pt"),
     ):

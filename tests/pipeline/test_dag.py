@@ -1,11 +1,14 @@
 """dvc.yaml names all that decides a stage's bytes, and nothing that does not."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import grimp
 import pytest
 
 from rediffuse import yaml12
+from rediffuse.tracking import LAST_STAGE
 
 CHECKOUT = Path(__file__).parents[2]
 STAGES = yaml12.load(CHECKOUT / "dvc.yaml")["stages"]
@@ -89,14 +92,39 @@ def test_a_stage_reads_the_parameters_it_lists_and_no_others(stage: str):
     known = yaml12.load(CHECKOUT / "params.yaml").keys() - {"runtime"}
     used = {section for section in known if f"params.{section}" in text}
     listed = sections(stage)
-    if stage == "check" or "params.tracked()" in text:
+    if stage == "check":
         assert listed == known
+    elif "params.tracked()" in text:
+        # How a model is registered is shown in no report, and a change of it scores nothing again.
+        assert listed == known - {"register"}
     elif stage == "train":
         # The previews follow the section sample, and go to MLflow alone.
         assert used - {"sample"} == listed
     else:
         # Its null keys take the preset's values.
         assert used | ({"diffusion"} if "sample" in used else set()) == listed
+
+
+def test_a_change_of_any_parameter_runs_the_last_stage_which_ends_the_run_in_mlflow():
+    last = STAGES[LAST_STAGE]
+    reporting = STAGES["evaluate"]
+    assert "reports/report.html" in set(last["deps"]) & set(reporting["outs"])
+    # The report shows each of these, whatever it does to the scores.
+    shown, own = set(reporting["params"]), sections(LAST_STAGE)
+    known = yaml12.load(CHECKOUT / "params.yaml").keys() - {"runtime"}
+    assert shown == known - {LAST_STAGE}
+    assert LAST_STAGE in own
+
+
+def test_the_weights_are_a_dep_of_all_but_the_stage_that_brings_them_and_words_beside_them_are_none():
+    assert [name for name, stage in STAGES.items() if "${reference.weights}" in stage["deps"]] == [
+        *("reference", "sweep", "evaluate"),
+    ]
+    names = ("README.md", ".gitignore", ".77.net.pt2", "own/.77.net.pt2", "net.pt2", "own/net.pt2")
+    paths = [f"data/extractors/{name}" for name in names]
+    command = [sys.executable, "-m", "dvc", "check-ignore", *paths]
+    done = subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == paths[:4]
 
 
 def test_metrics_plots_and_pictures_are_in_git_and_the_rest_in_the_cache():

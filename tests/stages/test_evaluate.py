@@ -34,12 +34,16 @@ def with_samples(workspace: Workspace, params: Params, count: int) -> Workspace:
     workspace.sampled_images.parent.mkdir(parents=True)
     np.save(workspace.sampled_images, np.clip(noisy, 0, 255).astype(np.uint8))
     np.save(workspace.sampled_labels, train.labels[chosen])
-    for path in (workspace.grid, workspace.film):
+    for path in (workspace.grid, workspace.raw_grid, workspace.film):
         path.write_bytes(class_grid(train.images[:4], train.labels[:4], ()))
     files.write_json(workspace.metrics("sample"), {"count": count, "evaluations": 35.0})
     workspace.plot("training").parent.mkdir(parents=True)
     workspace.plot("training").write_text("step,loss,lr\n1,2.0,0.001\n2,1.0,0.002\n")
     workspace.plot("validation").write_text("step,val_loss,val_loss_ema\n2,1.5,1.4\n")
+    workspace.plot("sweep_guidance").write_text(
+        "guidance,fd,fd_low,fd_high,precision,recall,cas_accuracy,gan_test_accuracy\n1.0,2.0,1.5,2.5,0.9,0.9,0.9,0.9\n"
+    )
+    workspace.plot("sweep_evaluations").write_text("sampler,steps,evaluations,fd,fd_low,fd_high\nheun,3,5,2,1.5,2.5\n")
     description = describe(params.model, params.diffusion, shape=card.shape, classes=card.classes, sigma_data=card.std)
     with seeded_global(0, "test"):
         model = build_model(description, torch.device("cpu"))
@@ -86,7 +90,11 @@ def test_the_metrics_have_the_keys_that_other_tools_read(evaluated: Workspace) -
     likelihood = metrics["protocol"]["likelihood"]
     assert "solver heun (2 steps)" in likelihood["how"]
     assert (likelihood["images"], likelihood["split"], likelihood["seed"]) == (20, "test", 0)
-    assert f"{metrics['likelihood']['bits_per_dim']:.3f}" in evaluated.report.read_text()
+    page = evaluated.report.read_text()
+    assert f"{metrics['likelihood']['bits_per_dim']:.3f}" in page
+    # Who changes how a model is registered gets no other report.
+    assert "train.log_every" in page
+    assert "register." not in page
 
 
 def test_noisy_training_images_score_as_a_good_generator_would(evaluated: Workspace) -> None:

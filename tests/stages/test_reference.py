@@ -15,6 +15,7 @@ from rediffuse.data.manifest import SPLIT, read_table
 from rediffuse.errors import UserError
 from rediffuse.evaluation.extractors import ExtractorSettings
 from rediffuse.evaluation.extractors.features import extract
+from rediffuse.evaluation.extractors.weights import INCEPTION
 from rediffuse.evaluation.reference import Reference, read_reference
 from rediffuse.files import sha256
 from rediffuse.params import Params
@@ -132,3 +133,19 @@ def test_splits_too_small_to_score_are_refused_before_anything_is_trained(tmp_pa
         reference(few, made)
     assert not made.reference.exists()
     assert not made.metrics("reference").exists()
+
+
+def test_weights_that_went_missing_are_taken_from_the_lasting_checkout_or_asked_for_in_one_line(
+    workspace: Workspace, params: Params, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    changes = {"extractors": ("classifier", "inception")}
+    params = params.model_copy(update={"reference": params.reference.model_copy(update=changes)})
+    monkeypatch.setattr("rediffuse.evaluation.extractors.weights.check_library", lambda name: None)
+    temporary = replace(workspace, home=tmp_path)
+    with pytest.raises(UserError, match=rf"holds no {INCEPTION}; put it there, or .* run `dvc repro -f -s check`"):
+        reference(params, temporary)
+    (tmp_path / "data" / "extractors").mkdir(parents=True)
+    (tmp_path / "data" / "extractors" / INCEPTION).write_bytes(b"no network")
+    with pytest.raises(UserError, match=f"(?s).*{INCEPTION}"):
+        reference(params, temporary)
+    assert (workspace.root / "data" / "extractors" / INCEPTION).read_bytes() == b"no network"

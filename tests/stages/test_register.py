@@ -1,6 +1,7 @@
 """Stage `register`: who is eligible, what the registry is told, and the model's folder."""
 
 import json
+from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -32,16 +33,20 @@ METRICS: dict[str, Any] = {
 
 
 class Told:
-    """A run that remembers what is registered, and the folder while it is there."""
+    """A run that remembers what is registered, and what is written for it."""
 
-    def __init__(self) -> None:
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder / "model"
         self.candidates: list[Candidate] = []
         self.content: dict[str, bytes] = {}
 
-    def register(self, candidate: Candidate, model: Path) -> None:
+    def register(self, candidate: Candidate, write: Callable[[Path], None]) -> None:
         self.candidates.append(candidate)
+        write(self.folder)
         self.content = {
-            path.relative_to(model).as_posix(): path.read_bytes() for path in model.rglob("*") if path.is_file()
+            path.relative_to(self.folder).as_posix(): path.read_bytes()
+            for path in self.folder.rglob("*")
+            if path.is_file()
         }
 
 
@@ -62,9 +67,9 @@ def asking(*require: str, **changes: Any) -> Params:
 
 
 def test_an_eligible_model_is_handed_over_with_its_card_score_and_protocol(
-    made: Workspace, capsys: pytest.CaptureFixture[str]
+    made: Workspace, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    params, run = asking("fidelity.fd <= 2 * fidelity.fd_floor"), Told()
+    params, run = asking("fidelity.fd <= 2 * fidelity.fd_floor"), Told(tmp_path)
     verdict = register(params, made, run)  # type: ignore[arg-type]
     assert verdict == files.read_json(made.metrics("register"))
     assert verdict == {
@@ -82,7 +87,7 @@ def test_an_eligible_model_is_handed_over_with_its_card_score_and_protocol(
         Candidate(
             name="rediffuse-digits",
             alias="champion",
-            description="# Digits\n",
+            description="# Digits\n\nThe whole card is `model_card.md` in the model's folder.\n",
             metric="fidelity.fd",
             better="lower",
             value=0.6,
@@ -98,6 +103,7 @@ def test_an_eligible_model_is_handed_over_with_its_card_score_and_protocol(
 def check_folder(content: dict[str, bytes], made: Workspace) -> None:
     """Weights and settings, code and pins: and nothing that runs when it is read."""
     assert not [name for name in content if name.endswith((".pkl", ".pyc", ".pickle"))]
+    assert content["model_card.md"] == b"# Digits\n"
     assert content["artifacts/denoiser.safetensors"] == made.denoiser.read_bytes()
     assert "code/rediffuse/sampling.py" in content
     pinned = [f"{name}=={version(name).partition('+')[0]}" for name in REQUIREMENTS]
@@ -122,29 +128,35 @@ def check_folder(content: dict[str, bytes], made: Workspace) -> None:
     ],
 )
 def test_who_is_not_eligible_is_told_why_and_not_registered(
-    made: Workspace, capsys: pytest.CaptureFixture[str], require: str, missed: str
+    made: Workspace, tmp_path: Path, capsys: pytest.CaptureFixture[str], require: str, missed: str
 ) -> None:
-    run = Told()
+    run = Told(tmp_path)
     verdict = register(asking("fidelity.fd < 1", require), made, run)  # type: ignore[arg-type]
     assert verdict["eligible"] is False
     assert run.candidates == []
     assert capsys.readouterr().out == f"not registered: register.require asks for {missed}\n"
 
 
-def test_without_tracking_the_out_is_the_same_and_a_line_says_so(
-    made: Workspace, capsys: pytest.CaptureFixture[str]
+def test_without_tracking_or_a_wish_the_out_is_the_same_and_a_line_says_so(
+    made: Workspace, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    register(asking(), made, Told())  # type: ignore[arg-type]
+    register(asking(), made, Told(tmp_path))  # type: ignore[arg-type]
     before = made.metrics("register").read_bytes()
     assert register(asking(), made, Untracked())["eligible"] is True
-    assert capsys.readouterr().out == "not registered: runtime.tracking is off\n"
+    assert capsys.readouterr().out == (
+        "not registered: runtime.tracking is off; once it is on, `dvc repro -f -s register` registers it\n"
+    )
     assert made.metrics("register").read_bytes() == before
+    run = Told(tmp_path / "off")
+    assert register(asking(register__enabled=False), made, run)["eligible"] is True  # type: ignore[arg-type]
+    assert capsys.readouterr().out == "not registered: register.enabled is false\n"
+    assert (run.candidates, made.metrics("register").read_bytes()) == ([], before)
 
 
-def test_a_score_without_an_interval_or_a_run_without_the_score(made: Workspace) -> None:
+def test_a_score_without_an_interval_or_a_run_without_the_score(made: Workspace, tmp_path: Path) -> None:
     assert interval(METRICS, ("fidelity", "fd_full")) == (0.58, 0.58, 0.58)
     assert interval(METRICS, ("likelihood", "bits_per_dim")) == (None, None, None)
-    run = Told()
+    run = Told(tmp_path)
     register(asking(register__metric="likelihood.bits_per_dim"), made, run)  # type: ignore[arg-type]
     assert (run.candidates[0].value, run.candidates[0].protocol) == (None, {"likelihood": "none"})
 
@@ -153,3 +165,7 @@ def test_each_score_is_compared_by_the_protocol_of_its_block() -> None:
     assert protocol(METRICS, ("by_extractor", "pca", "fd"))["digest"] == "e" * 64
     assert protocol(METRICS, ("controls", "noised", "fd"))["digest"] == "d" * 64
     assert protocol(METRICS, ("n_samples",)) == {}
+    recipe = {"repeats": 3, "seed": 1, "recipe": {"lr": 0.1}}
+    described = {"protocol": {"utility": recipe, "likelihood": {"how": "by an ODE", "images": 20, "seed": 0}}}
+    assert protocol(described, ("utility", "cas_accuracy")) == {"recipe.lr": "0.1"}
+    assert protocol(described, ("likelihood", "bits_per_dim")) == {"how": "by an ODE", "images": "20"}

@@ -32,7 +32,17 @@ def evaluated(
             "cas_accuracy_high": 0.95,
             "real_accuracy": 0.98,
             "per_class": {name: {"f1": 0.9} for name in classes},
-            "augmentation": {"100": {"gain": 0.02, "gain_low": -0.01, "gain_high": 0.05}},
+            "cas_val_accuracy": 0.875,
+            "gan_test_accuracy": 0.9375,
+            "augmentation": {
+                "100": {
+                    "accuracy": 0.96875,
+                    "real_accuracy": 0.9375,
+                    "gain": 0.02,
+                    "gain_low": -0.01,
+                    "gain_high": 0.05,
+                }
+            },
         },
         "likelihood": {"bits_per_dim": 4.0, "bits_per_dim_baseline": 6.0, "method": likelihood, "n": 180},
         "memorisation": {"ct": -0.5, "ct_low": -1.5, "ct_high": 0.5, "ct_floor": 0.25},
@@ -50,8 +60,11 @@ def evaluated(
         "protocol": {
             "fidelity": protocol,
             "nets/my.pt": {**protocol, "extractor": "nets/my.pt", "digest": "abcd"},
-            "utility": {"repeats": 3, "seed": 0},
+            "utility": {
+                **{"extractor": "classifier", "digest": "5da787c9", "images": 1440, "pairs": 1437},
+                **{"repeats": 3, "seed": 0},
+            },
             "memorisation": {"extractor": "classifier", "images": 180, "seed": 0},
-            "likelihood": "probability-flow ODE",
+            "likelihood": {"method": likelihood, "how": "probability-flow ODE", "images": 180, "seed": 0},
         },
     }

@@ -1,3 +1,5 @@
+import hashlib
+
 import pytest
 
 from rediffuse.tracking.names import safe_name, score_tags, summary_names
@@ -38,7 +40,7 @@ def test_how_scores_were_taken_is_told_in_tags_and_never_as_a_score() -> None:
     tags = score_tags(metrics)
     assert tags["protocol.fidelity.digest"] == "5da787c9"
     assert tags["protocol.fidelity.images"] == "180"
-    assert tags["protocol.likelihood"] == "probability-flow ODE"
+    assert tags["protocol.likelihood.how"] == "probability-flow ODE"
 
 
 @pytest.mark.parametrize("changes", [{"fd": 0.25}, {"likelihood": "bound"}])
@@ -53,6 +55,20 @@ def test_names_hold_neither_the_family_nor_the_data(changes: dict[str, float | s
     assert "fidelity/by_class/T-shirt_top/fd" in summary_names("evaluate", evaluated(classes=("T-shirt/top",)))
 
 
+def test_classes_that_would_be_named_alike_or_too_long_keep_a_number_each() -> None:
+    long = "x" * 300
+    metrics = evaluated(classes=("+", "=", "_", f"{long}1", f"{long}2", "plain"))
+    names = summary_names("evaluate", metrics)
+    fds = [name for name in names if name.startswith("fidelity/by_class/") and name.endswith("/fd")]
+    lows = [name for name in names if name.startswith("fidelity/by_class/") and name.endswith("/fd_low")]
+    assert len(fds) == len(lows) == 6
+    assert fds[0] == f"fidelity/by_class/_-{hashlib.sha256(b'+').hexdigest()[:8]}/fd"
+    assert "fidelity/by_class/plain/fd" in fds
+    assert max(map(len, names)) <= 250
+    metrics["protocol"] |= {"+": {"images": 1}, "=": {"images": 2}}
+    assert {"1", "2"} <= {text for name, text in score_tags(metrics).items() if name.endswith(".images")}
+
+
 def test_a_sweep_is_named_by_its_points() -> None:
     metrics = {
         "guidance": {"1.5": {"fd": 2.0}},
@@ -60,6 +76,8 @@ def test_a_sweep_is_named_by_its_points() -> None:
         "best": {"sampler": "heun"},
     }
     assert summary_names("sweep", metrics) == {"sweep/guidance/1.5/fd": 2.0, "sweep/evaluations/heun/9/fd": 1.5}
+    metrics["protocol"] = {"images": 180, "grids": {"heun": "karras"}}
+    assert score_tags(metrics, "sweep") == {"protocol.sweep.images": "180", "protocol.sweep.grids.heun": "karras"}
 
 
 def test_a_summary_of_training_is_not_named_like_a_curve() -> None:

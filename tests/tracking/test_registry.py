@@ -1,9 +1,11 @@
 """Versions and the champion in MLflow's registry: made once, replaced only by what is better beyond chance."""
 
+import errno
 import shutil
 import threading
 import time
 from collections.abc import Callable
+from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 from typing import Any
 
@@ -37,19 +39,17 @@ def candidate(value: float | None, reach: float = 0.0, **changes: Any) -> Candid
     )
 
 
-def saved(workspace: Workspace) -> Path:
-    """A model's folder; what is in it does not matter here."""
-    folder = workspace.root / "saved" / "model"
+def save(folder: Path) -> None:
+    """Write a model; what is in it does not matter here."""
     (folder / "artifacts").mkdir(parents=True, exist_ok=True)
     (folder / "MLmodel").write_text("flavors: {}\n")
     (folder / "artifacts" / "denoiser.safetensors").write_bytes(b"weights")
-    return folder
 
 
 def registered(params: Params, workspace: Workspace, of: Candidate, seed: int) -> str:
     """A run with this seed registers its model; MLflow's id of the run."""
     with open_run(params.model_copy(update={"seed": seed}), workspace, "register") as run:
-        run.register(of, saved(workspace))
+        run.register(of, save)
         run.finish_stage("register")
     return str(run.id)
 
@@ -148,12 +148,6 @@ def test_the_first_version_is_the_champion_and_tells_what_it_is(
             "; champion stays version 1, with which it can't be compared: metric fidelity.kid here, fidelity.fd there",
         ),
         (candidate(0.6), candidate(None), 1, "; champion stays version 1: this run has no fidelity.fd"),
-        (
-            candidate(None),
-            candidate(0.1),
-            1,
-            "; champion stays version 1, with which it can't be compared: it has no fidelity.fd",
-        ),
     ],
 )
 def test_a_champion_is_replaced_only_by_what_is_better_beyond_both_intervals(
@@ -172,6 +166,54 @@ def test_a_champion_is_replaced_only_by_what_is_better_beyond_both_intervals(
     registered(params, workspace, second, 1)
     assert capfd.readouterr() == (f"registered as version 2 of rediffuse-digits{said}\n", "")
     assert (len(versions(workspace)), champion(workspace)) == (2, holder)
+
+
+def test_what_has_no_score_is_no_champion_and_who_was_given_the_alias_without_one_is_replaced(
+    params: Params, workspace: Workspace, written: Written, capfd: pytest.CaptureFixture[str]
+) -> None:
+    written(workspace)
+    registered(params, workspace, candidate(None), 0)
+    registered(params, workspace, candidate(0.6), 1)
+    client(workspace).set_registered_model_alias(NAME, "champion", "1")
+    registered(params, workspace, candidate(0.9), 2)
+    assert capfd.readouterr().out.splitlines() == [
+        "registered as version 1 of rediffuse-digits, no champion: this run has no fidelity.fd",
+        "registered as version 2 of rediffuse-digits, its first champion",
+        "registered as version 3 of rediffuse-digits, its new champion after version 1, which has no fidelity.fd",
+    ]
+    assert champion(workspace) == 3
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (
+            PackageNotFoundError("ruamel.yaml"),
+            "warning: not registered: the model can't be written for MLflow (No p",
+        ),
+        (MlflowException("no signature"), "warning: not registered: the model can't be written for MLflow (no sig"),
+        (OSError(errno.ENOSPC, "No space left on device"), "warning: what stage register tells can't be kept in "),
+    ],
+)
+def test_a_model_that_cannot_be_written_costs_its_version_alone(
+    params: Params,
+    workspace: Workspace,
+    written: Written,
+    capfd: pytest.CaptureFixture[str],
+    error: Exception,
+    said: str,
+) -> None:
+    def write(folder: Path) -> None:
+        save(folder)
+        raise error
+
+    with open_run(params, written(workspace), "register") as run:
+        run.register(candidate(0.6), write)
+        run.finish_stage("register")
+    out, err = capfd.readouterr()
+    assert (out, err.count("\n"), err.startswith(said)) == ("", 1, True), err
+    assert (versions(workspace), waiting(workspace)) == ([], [])
+    assert client(workspace).get_run(run.id).info.status == "FINISHED"
 
 
 def test_other_data_are_never_compared(
@@ -213,6 +255,7 @@ def test_two_stages_that_register_one_model_at_once_make_one_version(
     written(workspace)
     run_id = registered(params, workspace, candidate(0.6, name="another"), 0)
     record = mirror.registration(workspace, candidate(0.6), "")
+    save(workspace.root / "saved")
     search = MlflowClient.search_model_versions
 
     def slow(*arguments: Any, **options: Any) -> Any:
@@ -224,7 +267,7 @@ def test_two_stages_that_register_one_model_at_once_make_one_version(
     monkeypatch.setattr(MlflowClient, "search_model_versions", slow)
 
     def tell() -> None:
-        registry.register(MlflowRun(open_store(workspace), run_id, workspace.root), record, saved(workspace))
+        registry.register(MlflowRun(open_store(workspace), run_id, workspace.root), record, workspace.root / "saved")
 
     threads = [threading.Thread(target=tell) for _ in range(2)]
     for thread in threads:
@@ -249,7 +292,6 @@ def test_what_mlflow_is_not_told_now_make_sync_tells(
     assert err.count("\n") == 1
     assert "`make sync` brings it there" in err
     monkeypatch.undo()
-    shutil.rmtree(workspace.root / "saved")
     assert main_in(workspace, monkeypatch) == 0
     assert "registered as version 1 of rediffuse-digits, its first champion\n" in capfd.readouterr().out
     (version,) = versions(workspace)

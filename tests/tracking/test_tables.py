@@ -31,12 +31,16 @@ def test_a_score_stands_with_its_interval_its_floor_and_how_it_was_taken() -> No
         "fidelity.recall": [0.9, None, None, None, "classifier", 180],
         "fidelity.labels.deviation": [0.01, None, None, None, "classifier", 180],
         "by_extractor.nets/my.pt.fd": [3.0, 2.5, 3.5, None, "nets/my.pt", 180],
-        "utility.cas_accuracy": [0.9, 0.85, 0.95, 0.98, None, None],
-        "utility.real_accuracy": [0.98, None, None, None, None, None],
-        "utility.augmentation.100.gain": [0.02, -0.01, 0.05, None, None, None],
+        "utility.cas_accuracy": [0.9, 0.85, 0.95, 0.98, "classifier", 1437],
+        "utility.cas_val_accuracy": [0.875, None, None, None, "classifier", 1437],
+        "utility.gan_test_accuracy": [0.9375, None, None, 0.98, "classifier", 1440],
+        "utility.real_accuracy": [0.98, None, None, None, "classifier", 1437],
+        "utility.augmentation.100.accuracy": [0.96875, None, None, 0.9375, "classifier", 1437],
+        "utility.augmentation.100.real_accuracy": [0.9375, None, None, None, "classifier", 1437],
+        "utility.augmentation.100.gain": [0.02, -0.01, 0.05, None, "classifier", 1437],
         "memorisation.ct": [-0.5, -1.5, 0.5, 0.25, "classifier", 180],
-        "likelihood.bits_per_dim": [4.0, None, None, 6.0, None, None],
-        "likelihood.n": [180, None, None, None, None, None],
+        "likelihood.bits_per_dim": [4.0, None, None, 6.0, None, 180],
+        "likelihood.n": [180, None, None, None, None, 180],
     }
 
 

@@ -15,8 +15,10 @@ from typing import Any
 import pytest
 
 from rediffuse import files
-from rediffuse.errors import TryAgainError
+from rediffuse.errors import TryAgainError, VerdictError
 from rediffuse.params import Params
+from rediffuse.provenance.made import read_environment
+from rediffuse.stage import run_stage
 from rediffuse.tracking import open_run, tables
 from rediffuse.tracking.journal import waiting
 from rediffuse.tracking.names import summary_names
@@ -47,6 +49,37 @@ def finish(params: Params, workspace: Workspace) -> str:
     with open_run(params, workspace, "register") as run:
         run.finish_stage("register")
     return run.id
+
+
+def test_a_verdict_that_is_not_met_fails_the_run_with_all_that_the_stage_wrote(
+    workspace: Workspace,
+    runs: Runs,
+    written: Written,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    def evaluate(params: Params, workspace: Workspace) -> dict[str, Any]:
+        written(workspace)
+        files.write_json(workspace.metrics("evaluate"), evaluated(fd=1.5))
+        raise VerdictError("the verdicts of evaluate.fail_on are not met: memorisation")
+
+    monkeypatch.chdir(workspace.root)
+    with pytest.raises(SystemExit) as ended:
+        run_stage(evaluate)
+    assert ended.value.code == 2
+    assert capfd.readouterr().err == "stage evaluate: the verdicts of evaluate.fail_on are not met: memorisation\n"
+    (run,) = runs(workspace)
+    assert run.info.status == "FAILED"
+    assert run.data.metrics["fidelity/fd"] == 1.5
+    assert run.data.tags["verdict.memorisation"] == "not met"
+    artifacts = workspace.tracking_artifacts / run.info.run_id / "artifacts"
+    assert (artifacts / "reports" / "report.html").read_text() == "report"
+    assert (artifacts / "tables" / "verdicts.json").exists()
+    # No stage follows that would tell of those before.
+    assert run.data.metrics["train/final_val_loss"] == 0.5
+    outs = {"reports/report.html": files.md5(workspace.report), "metrics/evaluate.json": ""}
+    outs["metrics/evaluate.json"] = files.md5(workspace.metrics("evaluate"))
+    assert read_environment(workspace, "evaluate", outs) is not None
 
 
 def test_a_new_run_holds_every_tracked_parameter_and_runtime_as_tags(
@@ -305,7 +338,8 @@ def test_mlflow_finds_the_tables_of_a_run_and_their_pictures_and_has_each_row_on
     assert sorted(listed) == sorted(["mine.json", *(f"tables/{name}.json" for name in names)])
     table = store.client.load_table(store.experiment_id, "tables/scores.json", run_ids=[run_id])
     evaluate = files.read_json(workspace.metrics("evaluate"))
-    assert table["value"].tolist() == [row[1] for row in tables.scores(evaluate).rows]
+    # Pandas reads the last digit otherwise than it stands there.
+    assert table["value"].tolist() == pytest.approx([row[1] for row in tables.scores(evaluate).rows], rel=1e-12)
     shown = store.client.load_table(store.experiment_id, "tables/figures.json", run_ids=[run_id])
     assert shown["figure"].tolist() == ["film", "grid", "curve"]
     for cell in shown["picture"]:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from rediffuse.errors import UserError
+from rediffuse.errors import VerdictError
 from rediffuse.rules import judged
 
 MET, NOT_MET, NOT_ASKED = "met", "not met", "not asked"
@@ -30,7 +30,7 @@ def check_verdicts(verdicts: Mapping[str, Any], fail_on: Iterable[str]) -> None:
         fail_on: the aspects that matter. One that is not asked fails nothing.
 
     Raises:
-        UserError: names those that are not met, with the numbers.
+        VerdictError: names those that are not met, with the numbers.
     """
     failed = []
     for aspect in fail_on:
@@ -39,7 +39,7 @@ def check_verdicts(verdicts: Mapping[str, Any], fail_on: Iterable[str]) -> None:
             found = "; ".join(f"{condition['rule']} is {condition['found']}" for condition in broken)
             failed.append(f"{aspect} ({found})")
     if failed:
-        raise UserError(
+        raise VerdictError(
             f"the verdicts of evaluate.fail_on are not met: {', '.join(failed)}; "
             "reports/report.html and metrics/evaluate.json hold all scores"
         )

@@ -98,7 +98,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--metric", default=_METRIC, help="to sort by, as metrics files nest it; default: %(default)s")
     parser.add_argument("--better", choices=(names.LOWER, names.HIGHER), help="default: known by the metric")
     parser.add_argument("--columns", metavar="A,B", help="scores and parameters to show beside it (train.lr, say)")
-    parser.add_argument("--all", action="store_true", help="also unfinished runs, and all of several of one key")
+    parser.add_argument(
+        "--all", action="store_true", help="also unfinished runs, and all of several that made the same"
+    )
     parser.add_argument("--markdown", action="store_true", help="print tables in Markdown")
     parser.add_argument("--csv", metavar="FILE", type=Path, help="also write the table there, with every digit")
     return parser

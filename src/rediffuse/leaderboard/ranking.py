@@ -6,18 +6,8 @@ from dataclasses import dataclass
 
 from rediffuse.leaderboard.names import LOWER, SCORED
 from rediffuse.leaderboard.runs import Run
-
-_MEASURED_LIKE = {"controls": "fidelity", "sweep": "fidelity"}
-# Other draws, or more of them, estimate the same number.
-_DECIDE_NOTHING = ("seed", "folds")
-# What of a protocol is about some of its scores alone.
-_ABOUT = {
-    "neighbours": ("precision", "recall", "f1"),
-    "coverage_neighbours": ("density", "coverage"),
-    "manifold_points": ("precision", "recall", "f1", "density", "coverage"),
-    "kid_subsets": ("kid",),
-    "kid_subset_size": ("kid",),
-}
+from rediffuse.score_names import floor_of
+from rediffuse.score_protocol import deciding, measured_by
 
 
 @dataclass(frozen=True)
@@ -90,30 +80,22 @@ def measured_as(run: Run, metric: str) -> tuple[dict[str, str], bool]:
     first, _, rest = metric.partition(".")
     if first not in SCORED or not rest:
         return data, True
-    block = _extractor(run, rest) if first == "by_extractor" else _MEASURED_LIKE.get(first, first)
+    block = measured_by(first, _extractor(run, rest))
     noted = {
         key.removeprefix(f"{block}.").removeprefix(block) or block: text
         for key, text in run.protocol.items()
         if key == block or key.startswith(f"{block}.")
     }
-    if not noted:
-        return data, False
-    if first == "sweep":
-        noted["images"] = run.params.get("sweep.count", "")
-    return data | {key: text for key, text in sorted(noted.items()) if _decides(key, metric)}, True
+    return (data | deciding(noted, metric), True) if noted else (data, False)
 
 
 def score_of(run: Run, metric: str) -> Score:
     """A run's score, with what stands beside it under the same name."""
 
-    def beside(*names: str) -> float | None:
-        return next((run.numbers[name] for name in names if has(run, name)), None)
+    def beside(name: str) -> float | None:
+        return run.numbers[name] if has(run, name) else None
 
-    # The judge's accuracy on real images is what generated ones can get at best.
-    real = "utility.real_accuracy" if metric.startswith("utility.") and metric.endswith("_accuracy") else ""
-    real = "" if metric == real else real
-    floor = beside(f"{metric}_floor", f"{metric}_baseline", real)
-    return Score(run.numbers[metric], beside(f"{metric}_low"), beside(f"{metric}_high"), floor)
+    return Score(run.numbers[metric], beside(f"{metric}_low"), beside(f"{metric}_high"), beside(floor_of(metric)))
 
 
 def _rows(runs: Sequence[Run], metric: str, better: str) -> list[Row]:
@@ -132,8 +114,3 @@ def _extractor(run: Run, rest: str) -> str:
     """The extractor that a score begins with; a name may hold dots."""
     known = {key.rpartition(".")[0] for key in run.protocol}
     return max((name for name in known if rest.startswith(f"{name}.")), key=len, default=rest)
-
-
-def _decides(key: str, metric: str) -> bool:
-    last = metric.rpartition(".")[2]
-    return key not in _DECIDE_NOTHING and (key not in _ABOUT or any(last.startswith(name) for name in _ABOUT[key]))

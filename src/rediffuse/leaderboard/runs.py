@@ -2,7 +2,7 @@
 
 import gc
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +13,8 @@ from rediffuse.leaderboard.names import dotted
 from rediffuse.workspace import Workspace
 
 _PAGE = 200  # runs at a time: each brings hundreds of parameters and metrics
-_PROTOCOL = "protocol."
+_PROTOCOL, _OUT = "protocol.", "out."
+_MADE = ("models/denoiser.safetensors", "samples/images.npy")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,13 +23,14 @@ class Run:
 
     Args:
         name: DVC's of the experiment, or MLflow's.
-        key: its content key; runs of one key made the same; empty where it has none.
+        key: its content key; of parameters and code; empty where it has none.
         commit: that it, or its experiment, started from.
         started: milliseconds since 1970.
         params: as text, by dotted name.
         numbers: scores, by dotted name.
         protocol: `fidelity.images` -> "180"; empty for runs that noted none.
         data: name and digest of the data set, split included; empty where it was not told.
+        outs: MD5 of each, by path.
     """
 
     run_id: str
@@ -41,6 +43,15 @@ class Run:
     numbers: dict[str, float]
     protocol: dict[str, str]
     data: tuple[str, str]
+    outs: dict[str, str]
+
+    @property
+    def same(self) -> Hashable:
+        """What is alike only for runs that made and scored the same: the key holds neither the data nor the weights
+        of extractors nor the machine.
+        """
+        extractors = sorted(item for item in self.protocol.items() if item[0].endswith(".digest"))
+        return self.key or self.run_id, self.data, tuple(extractors), tuple(map(self.outs.get, _MADE))
 
 
 def read_runs(workspace: Workspace) -> list[Run]:
@@ -67,13 +78,11 @@ def read_runs(workspace: Workspace) -> list[Run]:
 
 
 def newest_finished(runs: list[Run]) -> list[Run]:
-    """Of the finished runs the newest of each key."""
-    newest: dict[str, Run] = {}
+    """Of finished runs that made and scored the same the newest."""
+    newest: dict[Hashable, Run] = {}
     for run in runs:
-        if run.status == "FINISHED":
-            known = newest.setdefault(run.key or run.run_id, run)
-            if run.started > known.started:
-                newest[run.key] = run
+        if run.status == "FINISHED" and run.started >= newest.get(run.same, run).started:
+            newest[run.same] = run
     return list(newest.values())
 
 
@@ -138,4 +147,5 @@ def _run(entity: Any) -> Run:
         numbers={name: value for name, value in named.items() if name is not None},
         protocol={tag.removeprefix(_PROTOCOL): text for tag, text in tags.items() if tag.startswith(_PROTOCOL)},
         data=data,
+        outs={tag.removeprefix(_OUT): md5 for tag, md5 in tags.items() if tag.startswith(_OUT)},
     )

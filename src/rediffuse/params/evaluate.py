@@ -115,6 +115,7 @@ class SweepParams(Section):
 
 
 class RegisterParams(Section):
+    enabled: bool
     # What MLflow takes for the name of a model, and for an alias.
     name: Annotated[str, Field(pattern=r"^[^/:]*[^/:.\s][^/:]*$", max_length=250)] | None
     require: Conditions

@@ -20,6 +20,7 @@ from rediffuse.snapshots import earlier, reconstruct
 from rediffuse.workspace import Workspace
 
 WEIGHTS, REFERENCE, SETTINGS = "denoiser.safetensors", "reference.safetensors", "sampling.json"
+CARD = "model_card.md"
 
 REQUIREMENTS = (
     "mlflow",
@@ -59,7 +60,7 @@ def write_parts(folder: Path, workspace: Workspace, sample: SampleParams, runtim
 
 
 def write_package(folder: Path, workspace: Workspace, sample: SampleParams, runtime: RuntimeParams) -> None:
-    """Write the model as `mlflow.pyfunc.load_model` and `mlflow models serve` take it, into a new folder.
+    """Write the model as `mlflow.pyfunc.load_model` and `mlflow models serve` take it, and its CARD, into a new folder.
 
     Raises:
         UserError: the model or the snapshots are missing.
@@ -87,3 +88,5 @@ def write_package(folder: Path, workspace: Workspace, sample: SampleParams, runt
             input_example=pd.DataFrame(example)[[column.name for column in columns if column.name in example]],
             metadata={"classes": json.dumps(list(classes))},
         )
+    if workspace.model_card.exists():
+        shutil.copyfile(workspace.model_card, folder / CARD)

@@ -7,7 +7,7 @@ not tracked doesn't pay it.
 """
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,12 +52,12 @@ class Run(Protocol):
     def log_document(self, name: str, value: Any) -> None:
         """Keep a JSON value as the artifact `documents/<name>.json`, in place of an earlier one of this name."""
 
-    def register(self, candidate: "Candidate", model: Path) -> None:
+    def register(self, candidate: "Candidate", write: Callable[[Path], None]) -> None:
         """Make a model a version in MLflow's registry, and its champion where it is better; a line tells which.
 
         Args:
             candidate: what the registry shall know of it.
-            model: a folder as MLflow saves models; a copy is kept.
+            write: writes the model as MLflow saves models, into a new folder of this path. What it raises is a warning.
         """
 
 
@@ -98,9 +98,9 @@ class Untracked:
 
     def log_document(self, name: str, value: Any) -> None: ...
 
-    def register(self, candidate: Candidate, model: Path) -> None: ...
+    def register(self, candidate: Candidate, write: Callable[[Path], None]) -> None: ...
 
-    def finish_stage(self, stage: str) -> None: ...
+    def finish_stage(self, stage: str, *, refused: bool = False) -> None: ...
 
 
 def open_run(params: Params, workspace: Workspace, stage: str) -> "AbstractContextManager[TrackedRun]":

@@ -11,7 +11,7 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -96,20 +96,33 @@ class Journal:
         self._torn = False
 
     def keep(self, name: str, content: bytes | Path) -> str:
-        """Copy bytes, a file or a folder into the journal, as an artifact of this name; its path there is returned."""
-        files = self.folder / "files"
-        files.mkdir(exist_ok=True)
-        # A later artifact of the same name is another one.
-        place = files / str(time.time_ns())
-        place.mkdir()
-        path = place / name
-        if not isinstance(content, Path):
-            path.write_bytes(content)
-        elif content.is_dir():
-            shutil.copytree(content, path)
-        else:
+        """Copy bytes or a file into the journal, as an artifact of this name; its path there is returned."""
+        path = self._place() / name
+        if isinstance(content, Path):
             shutil.copyfile(content, path)
+        else:
+            path.write_bytes(content)
         return path.relative_to(self.folder).as_posix()
+
+    def make(self, name: str, write: Callable[[Path], None]) -> str:
+        """Let a folder of this name be written in the journal; its path there is returned.
+
+        Raises:
+            Exception: what `write` raises; nothing is left of it.
+        """
+        path = self._place() / name
+        try:
+            write(path)
+        except BaseException:
+            shutil.rmtree(path.parent, ignore_errors=True)
+            raise
+        return path.relative_to(self.folder).as_posix()
+
+    def _place(self) -> Path:
+        """A new folder: a later artifact of the same name is another one."""
+        place = self.folder / "files" / str(time.time_ns())
+        place.mkdir(parents=True)
+        return place
 
     def unsent(self) -> Iterator[Line]:
         """The whole lines that MLflow has not; the last one may be in the making, or cut short by a kill."""

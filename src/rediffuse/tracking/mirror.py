@@ -74,8 +74,8 @@ def _tell_files(run: "TrackedRun", workspace: Workspace, stage: str, outs: Seque
     if metrics:
         numbers = summary_names(stage, metrics)
         run.tell(Summaries(values=numbers, model=weights.md5 if weights else None))
-    if stage == SCORED_BY:
-        run.tell(Tags(values=score_tags(metrics)))
+    if tags := score_tags(metrics, stage):
+        run.tell(Tags(values=tags))
     if stage == "split" and (data := _data(workspace)):
         run.tell(data)
     if stage == "train":

@@ -1,20 +1,34 @@
 """Names and texts that MLflow takes for metrics, parameters and tags, whatever a class or a file is called."""
 
+import hashlib
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from rediffuse.params import flatten
 from rediffuse.tracking import SCORED_BY
 
 _VERDICTS = {"met": 1.0, "not met": 0.0}
+_PART = 100  # characters of a class's or an extractor's name, so that what stands behind it is never cut off
 
 
 def safe_name(name: str, keep: str = "") -> str:
     """The name with letters, digits, `_.- ` and what `keep` adds; anything else becomes `_`. At most 250 characters."""
     safe = re.sub(rf"[^\w.\- {re.escape(keep)}]", "_", name)[:250]
     return safe if safe.strip(".") else "_"  # MLflow reads names as paths, and refuses `a/../b`
+
+
+def part_names(names: Iterable[str]) -> dict[str, str]:
+    """Safe names for what stands side by side, classes say: those that would be alike (`+` and `=`) end in a hash."""
+    safe = {name: safe_name(name) for name in names}
+    count = Counter(safe.values())
+    return {
+        name: each
+        if count[each] == 1 and len(each) <= _PART
+        else f"{each[: _PART - 9]}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+        for name, each in safe.items()
+    }
 
 
 def as_text(value: Any) -> str:
@@ -31,7 +45,7 @@ def summary_names(stage: str, metrics: Mapping[str, Any]) -> dict[str, float]:
     """
     named = {}
     for path, value in _results(stage, metrics):
-        name = "/".join(safe_name(part) for part in path)
+        name = "/".join(path)
         if stage == "train":
             name = f"train/final_{name}"
         elif stage != SCORED_BY or len(path) == 1:
@@ -40,12 +54,16 @@ def summary_names(stage: str, metrics: Mapping[str, Any]) -> dict[str, float]:
     return named
 
 
-def score_tags(metrics: Mapping[str, Any]) -> dict[str, str]:
-    """What metrics/evaluate.json says in words: `verdict.fidelity`, and the protocol, `protocol.fidelity.images`."""
-    protocol = {"protocol": metrics.get("protocol") or {}}
-    verdicts = {f"verdict.{aspect}": judged["verdict"] for aspect, judged in _verdicts(metrics).items()}
+def score_tags(metrics: Mapping[str, Any], stage: str = SCORED_BY) -> dict[str, str]:
+    """What metrics/<stage>.json says in words: `verdict.fidelity`, and the protocol, `protocol.fidelity.images`.
+
+    That of another stage than evaluate is one of its blocks: `protocol.sweep.images`.
+    """
+    protocol = metrics.get("protocol") or {}
+    blocks = protocol if stage == SCORED_BY else {stage: protocol}
     # An extractor may be named like a file; its scores' names have no slash for it either.
-    return {safe_name(name): as_text(value) for name, value in {**flatten(protocol), **verdicts}.items()}
+    tags = {".".join(("protocol", *path))[:250]: as_text(value) for path, value in _leaves(blocks)}
+    return tags | {f"verdict.{aspect}": judged["verdict"] for aspect, judged in _verdicts(metrics).items()}
 
 
 def _results(stage: str, metrics: Mapping[str, Any]) -> Iterator[tuple[tuple[str, ...], float]]:
@@ -61,9 +79,17 @@ def _verdicts(metrics: Mapping[str, Any]) -> Mapping[str, Any]:
     return metrics.get("verdicts") or {}
 
 
-def _numbers(metrics: Mapping[str, Any], path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], float]]:
-    for key, value in metrics.items():
+def _numbers(metrics: Mapping[str, Any]) -> Iterator[tuple[tuple[str, ...], float]]:
+    for path, value in _leaves(metrics):
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            yield path, float(value)
+
+
+def _leaves(nested: Mapping[str, Any], path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """Each value that is no mapping, with the safe names on the way to it."""
+    safe = part_names(nested)
+    for key, value in nested.items():
         if isinstance(value, Mapping):
-            yield from _numbers(value, (*path, key))
-        elif isinstance(value, int | float) and not isinstance(value, bool):
-            yield (*path, key), float(value)
+            yield from _leaves(value, (*path, safe[key]))
+        else:
+            yield (*path, safe[key]), value

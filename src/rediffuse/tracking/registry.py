@@ -85,24 +85,26 @@ def _tags(record: Registration) -> dict[str, str]:
 def _crowned(client: Any, record: Registration, version: ModelVersion) -> str:
     """Give the version the alias where it is due; what the line says of it."""
     champion = _holder(client, record)
+    if champion is not None and champion.version == version.version:
+        return f", its {record.alias}"
+    stays = f"; {record.alias} stays version {champion.version}" if champion else f", no {record.alias}"
+    if record.value is None:
+        return f"{stays}: this run has no {record.metric}"
     if champion is None:
         client.set_registered_model_alias(record.name, record.alias, version.version)
         return f", its first {record.alias}"
-    if champion.version == version.version:
-        return f", its {record.alias}"
-    stays = f"; {record.alias} stays version {champion.version}"
-    if record.value is None:
-        return f"{stays}: this run has no {record.metric}"
+    # None can ever be better than it, so whoever was given the alias without a score would keep it for good.
+    if f"{_TAG}value" not in champion.tags:
+        client.set_registered_model_alias(record.name, record.alias, version.version)
+        return f", its new {record.alias} after version {champion.version}, which has no {record.metric}"
     if reason := _incomparable(record, champion.tags):
         return f"{stays}, with which it can't be compared: {reason}"
-    low, high = float(champion.tags[f"{_TAG}low"]), float(champion.tags[f"{_TAG}high"])
+    known = float(champion.tags[f"{_TAG}value"])
+    low, high = (float(champion.tags.get(f"{_TAG}{end}", known)) for end in ("low", "high"))
     assert record.low is not None
     assert record.high is not None
     beaten = record.high < low if record.better == "lower" else record.low > high
-    numbers = (
-        f"{record.metric} {_shown(record.value, record.low, record.high)} "
-        f"against {_shown(float(champion.tags[f'{_TAG}value']), low, high)}"
-    )
+    numbers = f"{record.metric} {_shown(record.value, record.low, record.high)} against {_shown(known, low, high)}"
     if not beaten:
         return f"{stays}: {numbers}"
     client.set_registered_model_alias(record.name, record.alias, version.version)
@@ -130,8 +132,7 @@ def _incomparable(record: Registration, tags: dict[str, str]) -> str | None:
         if own.get(key) != other.get(key):
             name = key.removeprefix(_PROTOCOL)
             return f"{name} {_brief(own.get(key))} here, {_brief(other.get(key))} there"
-    missing = [name for name in ("value", "low", "high") if f"{_TAG}{name}" not in tags]
-    return f"it has no {record.metric}" if missing else None
+    return None
 
 
 def _brief(value: str | None) -> str:

@@ -8,7 +8,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from rediffuse.tracking.key import content_key
 from rediffuse.tracking.mlflow_run import close
 from rediffuse.tracking.names import as_text, safe_name
 from rediffuse.tracking.records import Artifact, Begin, End, Points, Record, Summaries, Tags
+from rediffuse.tracking.registry import FOLDER
 from rediffuse.tracking.sender import Sender
 from rediffuse.tracking.store import check_uri, reason
 from rediffuse.workspace import Workspace
@@ -110,15 +111,27 @@ class TrackedRun:
             if self._journal:
                 self.tell(Artifact(folder=folder, file=self._journal.keep(name, content), table=table))
 
-    def register(self, candidate: Candidate, model: Path) -> None:
+    def register(self, candidate: Candidate, write: Callable[[Path], None]) -> None:
         """Make a model a version in MLflow's registry, and its champion where it is better; a line tells which."""
         with self._guarded():
-            if self._journal:
-                kept = self._journal.keep(model.name, model)
-                self.tell(mirror.registration(self._workspace, candidate, kept))
+            if not self._journal:
+                return
+            try:
+                kept = self._journal.make(FOLDER, write)
+            except OSError:
+                raise
+            except Exception as error:
+                sys.stderr.write(
+                    f"warning: not registered: the model can't be written for MLflow ({reason(error)}); "
+                    "`dvc repro -f -s register` tries again\n"
+                )
+                return
+            self.tell(mirror.registration(self._workspace, candidate, kept))
 
-    def finish_stage(self, stage: str) -> None:
+    def finish_stage(self, stage: str, *, refused: bool = False) -> None:
         """Tell what the stage wrote and how long it took; the last one also tells for all before it, and ends the run.
+
+        One whose verdict is `refused` is the last one, too, as no other follows; `opened_run` makes its run FAILED.
 
         DVC restores a stage it has run before from its cache, and then no process tells of it. So the last stage goes
         through all it depends on, and what is missing is added.
@@ -126,8 +139,8 @@ class TrackedRun:
         with self._guarded():
             self.tell(Summaries(values={f"timing/{stage}_seconds": time.monotonic() - self._started}))
             self.tell(Tags(values={f"stage.{stage}": "ran"}))
-            mirror.tell_outputs_of(self, self._workspace, stage, with_upstream=stage == LAST_STAGE)
-            if stage == LAST_STAGE:
+            mirror.tell_outputs_of(self, self._workspace, stage, with_upstream=refused or stage == LAST_STAGE)
+            if stage == LAST_STAGE and not refused:
                 self.tell(End(status="FINISHED", tags={"rediffuse.finished": stage}))
 
     def tell(self, record: Record) -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from rediffuse.params import flatten
+from rediffuse.score_names import floor_of
 
 _BY_CLASS = ("by_class", "per_class", "gan_test_recall")
 _SCORED = ("fidelity", "utility", "memorisation", "likelihood")
@@ -63,10 +64,10 @@ def scores(metrics: Mapping[str, Any]) -> Table:
             if any(name.endswith(end) and name.removesuffix(end) in numbers for end in _BESIDE):
                 continue
             low, high = numbers.get(f"{name}_low"), numbers.get(f"{name}_high")
-            floor = numbers.get(f"{name}_floor", numbers.get(f"{name}_baseline"))
-            if name.endswith("_accuracy") and name != "real_accuracy":
-                floor = numbers.get("real_accuracy")
-            rows.append([f"{prefix}.{name}", value, low, high, floor, how.get("extractor"), how.get("images")])
+            floor = numbers.get(floor_of(f"{prefix}.{name}").removeprefix(f"{prefix}."))
+            # What classifiers are trained on are pairs of an image and a label.
+            of = "pairs" if prefix == "utility" and not name.startswith("gan_test") else "images"
+            rows.append([f"{prefix}.{name}", value, low, high, floor, how.get("extractor"), how.get(of)])
     return Table(("score", "value", "low", "high", "floor", "extractor", "n"), rows)
 
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
@@ -96,6 +97,32 @@ def test_dinov2_is_fetched_by_timm(
     assert np.array_equal(fetched.extract(pictures), given.extract(pictures))
 
 
+def test_experiments_in_temporary_folders_fetch_to_the_lasting_one_once_for_all(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lasting = tmp_path / "lasting"
+    fetched = []
+
+    def fetch(source: Source, path: Path) -> None:
+        time.sleep(0.2)
+        fetched.append(path)
+        path.write_bytes(b"weights")
+
+    monkeypatch.setattr(weights, "fetch", fetch)
+    temporary = [replace(settings("inception"), weights=tmp_path / f"temporary {number}") for number in range(3)]
+    threads = [
+        threading.Thread(target=bring_weights, args=(chosen,), kwargs={"download": True, "elsewhere": lasting})
+        for chosen in temporary
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert fetched == [lasting / INCEPTION]
+    for place in (lasting, *(chosen.weights for chosen in temporary)):
+        assert [(path.name, path.read_bytes()) for path in place.iterdir()] == [(INCEPTION, b"weights")]
+
+
 @pytest.mark.parametrize("name", [INCEPTION, f"{TINY_VIT}.safetensors", f"{TINY_VIT}.pth", "own/net.pt2"])
 def test_a_file_of_the_lasting_checkout_is_copied_before_anything_is_fetched(
     name: str, settings: Settings, tmp_path: Path
@@ -135,9 +162,12 @@ def test_a_missing_library_is_one_line_that_says_what_to_install(
         bring_weights(settings(extractor), download=True, elsewhere=tmp_path)
 
 
-def test_a_missing_folder_is_made_only_to_fetch_into_it(settings: Settings, tmp_path: Path) -> None:
+def test_a_missing_folder_is_made_only_to_bring_something_into_it(settings: Settings, tmp_path: Path) -> None:
     chosen = replace(settings("classifier"), weights=tmp_path / "absent")
     with pytest.raises(UserError, match=r"params.yaml: reference.weights is .*absent, but there is no such folder"):
-        bring_weights(chosen, download=False, elsewhere=tmp_path)
-    bring_weights(chosen, download=True, elsewhere=tmp_path)
+        bring_weights(chosen, download=False, elsewhere=tmp_path / "nowhere")
+    bring_weights(chosen, download=True, elsewhere=tmp_path / "nowhere")
     assert chosen.weights.is_dir()
+    other = replace(chosen, weights=tmp_path / "temporary")
+    bring_weights(other, download=False, elsewhere=chosen.weights)
+    assert other.weights.is_dir()

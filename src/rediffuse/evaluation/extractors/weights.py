@@ -1,14 +1,19 @@
 """The files of the extractors that are not made from the data: where they lie, and how they get there.
 
-The stage `check` brings them, before any other stage looks at the folder: what it holds is part of the features. The
-module needs no torch; timm is imported to fetch its weights, and to know its names.
+The stage `check` brings them, before any other stage looks at the folder: what it holds is part of the features.
+`reference` sees to it again, for what went missing since. The module needs no torch; timm is imported to fetch its
+weights, and to know its names.
 """
 
+import fcntl
 import hashlib
 import importlib.util
+import os
 import shutil
 import urllib.error
 import urllib.request
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -83,39 +88,68 @@ def needed_file(name: str, settings: ExtractorSettings) -> Path:
 
 
 def bring_weights(settings: ExtractorSettings, *, download: bool, elsewhere: Path) -> None:
-    """See to it that every extractor that is named has its library and its file.
-
-    Args:
-        download: `reference.download`: fetch the weights of inception and dinov2 where they are missing.
-        elsewhere: the same folder of the checkout that the experiment was started in: git takes no weights along into
-            DVC's temporary folders, so a file that is missing is copied from there first.
+    """See to it that there is the folder, and in it what `bring_files` brings.
 
     Raises:
-        UserError: a library or a file is missing, or can't be fetched.
+        UserError: there is none, or what `bring_files` raises.
     """
     if not settings.weights.is_dir():
-        if not download:
+        if not (download or elsewhere.is_dir()):
             raise UserError(
                 f"params.yaml: reference.weights is {settings.weights}, but there is no such folder; make it, or "
                 "leave reference.weights at data/extractors"
             )
         settings.weights.mkdir(parents=True)
+    bring_files(settings, download=download, elsewhere=elsewhere)
+
+
+def bring_files(settings: ExtractorSettings, *, download: bool, elsewhere: Path) -> None:
+    """See to it that every extractor that is named has its library and its file.
+
+    Args:
+        download: `reference.download`: fetch the weights of inception and dinov2 where they are missing.
+        elsewhere: the same folder of the checkout that the experiment was started in: git takes no weights along into
+            DVC's temporary folders, so a file that is missing is copied from there, and fetched to there, once for all.
+
+    Raises:
+        UserError: a library or a file is missing, or can't be fetched.
+    """
     for name in settings.extractors:
         check_library(name)
         path = weights_file(name, settings)
         if path is None or path.is_file():
             continue
         names = [path.name, f"{settings.dinov2}.pth"] if name == "dinov2" else [str(path.relative_to(settings.weights))]
-        copy = next((copy for copy in names if (elsewhere / copy).is_file()), None)
-        if copy is not None:
+        if not _holds(elsewhere, names):
+            if not download or name == "custom":
+                raise _missing(name, settings)
+            with _locked(elsewhere):
+                # Another experiment may have fetched it while this one waited.
+                if not _holds(elsewhere, names) and name == "inception":
+                    fetch(INCEPTION_SOURCE, elsewhere / path.name)
+                elif not _holds(elsewhere, names):
+                    _fetch_from_timm(settings.dinov2, elsewhere / path.name)
+        copy = next(copy for copy in names if _holds(elsewhere, [copy]))
+        if not (settings.weights / copy).is_file():
             with files.replacing(settings.weights / copy) as temporary:
                 shutil.copyfile(elsewhere / copy, temporary)
-        elif download and name == "inception":
-            fetch(INCEPTION_SOURCE, path)
-        elif download and name == "dinov2":
-            _fetch_from_timm(settings.dinov2, path)
-        else:
-            raise _missing(name, settings)
+
+
+def _holds(folder: Path, names: Sequence[str]) -> bool:
+    return any((folder / name).is_file() for name in names)
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """One process at a time fetches into a folder; it is made."""
+    folder.mkdir(parents=True, exist_ok=True)
+    # The folder's own descriptor: a file in it would be part of what DVC takes for the weights.
+    descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def fetch(source: Source, path: Path) -> None:
@@ -190,7 +224,7 @@ def _missing(name: str, settings: ExtractorSettings) -> UserError:
     wanted = INCEPTION if name == "inception" else f"{settings.dinov2}.safetensors (or .pth)"
     return UserError(
         f"reference.extractors names {name}, but {folder} holds no {wanted}; put it there, "
-        "or set reference.download: true and run `dvc repro check`"
+        "or set reference.download: true and run `dvc repro -f -s check`"
     )
 
 
