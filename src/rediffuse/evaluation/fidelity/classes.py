@@ -79,9 +79,9 @@ def _total_variation(seen: NDArray[np.int64], asked: NDArray[np.int64]) -> NDArr
 def _deviation(pairs: NDArray[np.int64], draw: np.random.Generator) -> Estimate:
     """With the spread over draws of what is seen, given what was asked for (the parametric bootstrap)."""
     asked, seen = pairs.sum(axis=1), np.zeros((_BOOTSTRAP, len(pairs)), np.int64)
-    for row, count in zip(pairs, asked.tolist(), strict=True):
-        some = np.flatnonzero(row)
-        seen[:, some] += draw.multinomial(count, row[some] / max(count, 1), _BOOTSTRAP)
+    for label in np.flatnonzero(asked):
+        some = np.flatnonzero(pairs[label])
+        seen[:, some] += draw.multinomial(asked[label], pairs[label, some] / asked[label], _BOOTSTRAP)
     spread = float(_total_variation(seen, asked).std(ddof=1))
     found = Estimate.around(float(_total_variation(pairs.sum(axis=0), asked)), spread)
     # Of images that the judge all sees as asked for, some few of others would be seen otherwise.
