@@ -125,7 +125,7 @@ def test_the_intervals_of_a_class_cover_at_eighteen_images(folds: int, dimension
         return np.zeros(count, np.int64)
 
     real, test = (points(np.random.default_rng(key), count) for key, count in ((0, 144), (1, 18)))
-    many, found = [scored(2, 2000)], [scored(10 + i, folds) for i in range(200)]
+    many, found = [scored(2, 1000)], [scored(10 + i, folds) for i in range(200)]
     for name in ("fd", "recall"):
         held = [each[f"{name}_low"] <= many[0][name] <= each[f"{name}_high"] for each in found]
         assert np.mean(held) >= 0.9, name
