@@ -32,12 +32,12 @@ def _flat(block: str) -> Iterator[str]:
 def _names() -> Iterator[str]:
     yield "n_samples"
     yield from _flat("fidelity")
-    yield from (f"fidelity.labels.{name}" for name in ("deviation", "deviation_floor"))
+    yield from (f"fidelity.labels.{name}" for name in (*_with_interval("deviation"), "deviation_floor"))
     yield from (f"fidelity.labels.by_class.*.{name}" for name in ("asked", "seen", "real"))
-    by_class = (*_with_interval("fd", "recall"), "fd_floor", "recall_floor", "images")
+    by_class = (*_with_interval("fd", "fd_floor", "recall", "recall_floor"), "images")
     yield from (f"fidelity.by_class.*.{name}" for name in by_class)
     yield from _flat("by_extractor.*")
-    yield from (f"controls.*.{name}" for name in _DISTRIBUTION)
+    yield from (f"controls.*.{name}" for name in (*_DISTRIBUTION, "images"))
 
     macro = ("cas_macro_precision", "cas_macro_recall", "cas_macro_f1")
     accuracies = ("gan_test_accuracy", "cas_accuracy", "cas_val_accuracy", *macro, "real_accuracy", "cas_gap")

@@ -73,7 +73,7 @@ def test_the_metrics_have_the_keys_that_other_tools_read(evaluated: Workspace) -
     names = {"fd", "kid", "mmd", "precision", "recall", "f1", "density", "coverage"}
     intervals = {f"{name}{floor}{end}" for name in names for floor in ("", "_floor") for end in ("", "_low", "_high")}
     assert set(metrics["fidelity"]) == intervals | {"fd_full", "kid_subset_sd", "labels", "by_class"}
-    assert set(metrics["controls"]["half_of_train"]) == names
+    assert set(metrics["controls"]["half_of_train"]) == names | {"images"}
     classes = [str(digit) for digit in range(10)]
     assert sorted(metrics["fidelity"]["by_class"]) == sorted(metrics["fidelity"]["labels"]["by_class"]) == classes
     assert {"gan_test_accuracy", "cas_accuracy", "real_accuracy"} <= set(metrics["utility"])

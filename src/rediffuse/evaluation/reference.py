@@ -19,7 +19,7 @@ from safetensors.numpy import save_file
 
 from rediffuse import files
 from rediffuse.errors import UserError
-from rediffuse.evaluation.controls import control_images
+from rediffuse.evaluation.control_images import control_images
 from rediffuse.evaluation.extractors import Extractor, ExtractorSettings, Features, Images, Labels
 from rediffuse.evaluation.extractors.classifier import Classifier
 from rediffuse.evaluation.extractors.convolutional import ConvolutionalExtractor, read_trained

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from rediffuse.evaluation.extractors import ExtractorSettings
+from rediffuse.evaluation.extractors import ExtractorSettings, convolutional
 from rediffuse.evaluation.extractors.classifier import Classifier, Shape, save_classifier
 from rediffuse.evaluation.extractors.registry import EXTRACTORS
 from rediffuse.randomness import generator
@@ -64,6 +64,17 @@ def test_an_images_features_are_its_own_to_the_bit(name, every, pictures, tmp_pa
     again = kind.read(every, tmp_path, CPU)
     assert again.digest == extractor.digest
     assert np.array_equal(again.extract(images[:3]), features[:3])
+
+
+def test_the_order_of_the_images_that_scale_random_convolutions_changes_no_byte(
+    settings: Settings, pictures: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(convolutional, "_CALIBRATED_ON", 7)
+    made = []
+    for images in (pictures, pictures[::-1]):
+        convolutional.make_random(settings("random"), tmp_path, images, CPU)
+        made.append((tmp_path / "random.safetensors").read_bytes())
+    assert made[0] == made[1]
 
 
 def test_random_convolutions_are_drawn_by_key_and_not_those_of_an_unlabelled_classifier(

@@ -102,6 +102,15 @@ def test_the_distance_without_a_group_is_that_of_the_others(kernel: kernels.Kern
 
 
 @pytest.mark.parametrize("kernel", [cubic, GaussianKernel(2.0)])
+def test_a_centre_to_see_the_sets_from_changes_no_kernel(kernel: kernels.Kernel) -> None:
+    x, y = normal(80, 6, 0, mean=2.0), normal(60, 6, 1, mean=2.5)
+    groups, centre = Groups.of(60), x.mean(axis=0)
+    seen, plain = ((Points(x, centre=at), Points(y, centre=at)) for at in (centre, None))
+    for sums in (kernels.between, lambda _, *rest: kernels.within(*rest)):
+        assert sums(*seen, (kernel,), groups)[0] == pytest.approx(sums(*plain, (kernel,), groups)[0], rel=1e-11)
+
+
+@pytest.mark.parametrize("kernel", [cubic, GaussianKernel(2.0)])
 @pytest.mark.parametrize("block", [1, 64, 777, 10_000])
 def test_block_size_and_row_order_change_no_kernel_distance(kernel: kernels.Kernel, block: int) -> None:
     x, y = normal(150, 8, 0), normal(90, 8, 1, mean=0.3)

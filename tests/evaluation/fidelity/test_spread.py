@@ -6,10 +6,11 @@ from itertools import product
 import numpy as np
 import pytest
 
+from rediffuse.evaluation.fidelity.manifold import harmonic_mean
 from rediffuse.evaluation.fidelity.protocol import in_folds
 from rediffuse.evaluation.fidelity.settings import FidelitySettings
 from rediffuse.evaluation.fidelity.spread import estimates
-from rediffuse.evaluation.fidelity.standard import Standard
+from rediffuse.evaluation.fidelity.standard import FoldScores, Standard
 
 SETTINGS = FidelitySettings(
     neighbours=3, coverage_neighbours=5, manifold_points=10_000, kid_subsets=20, kid_subset_size=50, seed=0
@@ -37,6 +38,7 @@ def noise(draw: np.random.Generator, n: int) -> np.ndarray:
 
 
 FOUR = mixture(0.25, 0.25, 0.25, 0.25)
+WIDE = gaussian(dimension=128)
 CASES: dict[str, tuple[Draw, Draw]] = {
     "gaussian, at the floor": (gaussian(), gaussian()),
     "gaussian, shifted": (gaussian(), gaussian(0.5)),
@@ -46,6 +48,8 @@ CASES: dict[str, tuple[Draw, Draw]] = {
     "mixture, at the floor": (FOUR, FOUR),
     "mixture, classes in turn": (FOUR, mixture(cycled=True)),
     "mixture, a class missing": (FOUR, mixture(1 / 3, 1 / 3, 1 / 3, 0)),
+    "more dimensions than images, at the floor": (WIDE, WIDE),
+    "more dimensions than images, too wide": (WIDE, gaussian(0.0, 1.1, 128)),
 }
 
 
@@ -77,6 +81,26 @@ def test_intervals_cover_in_nine_of_ten_resamplings(case: str, folds: int) -> No
 def test_intervals_cover_in_nine_of_ten_resamplings_wherever_the_sets_lie(case: str, folds: int) -> None:
     found = coverage(case, size=100, folds=folds, truths=1000)
     assert min(found.values()) >= 0.9, found
+
+
+def judged(draw: np.random.Generator, share: float) -> FoldScores:
+    """Sixty images of which that share is precise; half of the real ones are recalled."""
+    precise, some = draw.random(60) < share, np.full(60, True)
+    precision = float(precise.mean())
+    values = {"precision": precision, "recall": 0.5, "f1": harmonic_mean(precision, 0.5), "fd": 1.0, "kid": 0.0}
+    return FoldScores(values | {"mmd": 0.0, "density": 1.0, "coverage": 0.5}, 0.0, {}, precise, some * 1.0, some)
+
+
+@pytest.mark.parametrize("share", [0.0011, 0.02, 0.5, 0.98, 0.998])
+def test_eight_folds_that_all_say_none_or_all_leave_precision_a_width(share: float) -> None:
+    standard = Standard(gaussian()(np.random.default_rng(0), 60), SETTINGS)
+    draw = np.random.default_rng(1)
+    true_f1 = np.mean([judged(draw, share).values["f1"] for _ in range(20_000)])
+    found = [estimates([judged(draw, share) for _ in range(8)], standard) for _ in range(200)]
+    for name, expected in (("precision", share), ("f1", true_f1)):
+        held = [each[name].low <= expected <= each[name].high for each in found]
+        assert np.mean(held) >= 0.9, name
+        assert all(each[name].low < each[name].high for each in found)
 
 
 @pytest.mark.parametrize("folds", [1, 5])

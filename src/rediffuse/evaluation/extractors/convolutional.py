@@ -14,6 +14,7 @@ from rediffuse.evaluation.extractors.batches import finite
 from rediffuse.evaluation.extractors.classifier import Classifier, Shape, load_classifier, save_classifier
 from rediffuse.evaluation.extractors.extractor import ExtractorSettings, Features, Images
 from rediffuse.evaluation.extractors.features import extract
+from rediffuse.evaluation.row_order import own_order
 from rediffuse.randomness import generator
 
 _STREAM = "reference/random"
@@ -53,7 +54,7 @@ def make_random(settings: ExtractorSettings, folder: Path, images: Images, devic
     shape = Shape.of((channels, height, width), classes=0, base=settings.width, features=settings.features)
     network = Classifier(shape, generator(settings.seed, f"{_STREAM}/weights")).to(device)
     some = torch.randperm(len(images), generator=generator(settings.seed, f"{_STREAM}/scale"))[:_CALIBRATED_ON]
-    network.calibrate(images[some.sort().values.numpy()])
+    network.calibrate(images[own_order(images)[some.sort().values.numpy()]])
     save_classifier(network, folder / "random.safetensors")
 
 

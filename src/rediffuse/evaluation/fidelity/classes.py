@@ -17,9 +17,12 @@ from rediffuse.evaluation.fidelity.manifold import Manifold, recall_of
 from rediffuse.evaluation.fidelity.settings import FidelitySettings, least_images
 from rediffuse.evaluation.fidelity.spread import ENOUGH_FOLDS, over_folds, seldom
 from rediffuse.evaluation.intervals import Estimate, jackknife_error
-from rediffuse.frechet import Gaussian, frechet_distance
+from rediffuse.evaluation.row_order import own_order
+from rediffuse.frechet import Gaussian, distances_without_each, frechet_distance
 
 Labels = NDArray[np.int64]
+
+_BOOTSTRAP = 1000
 
 
 @dataclass(frozen=True)
@@ -41,24 +44,49 @@ class Labelled:
     seen_test: Labels
 
 
-def label_shares(labels: Labelled) -> dict[str, Any]:
+def label_shares(labels: Labelled, settings: FidelitySettings) -> dict[str, Any]:
     """Whether the classes come in the shares that were asked for, as the judge sees them.
 
     Returns:
-        deviation: the total variation between the shares seen in the generated images and those asked for, 0 to 1;
-        deviation_floor: between those seen in the real test images and their labels; by_class: asked, seen, and real,
-        of the training images by their labels.
+        deviation: the total variation between the shares seen in the generated images and those asked for, 0 to 1, with
+        its interval; deviation_floor: between those seen in the real test images and their labels. Images without a
+        label count in neither. by_class: asked, seen, and real, of the training images by their labels.
     """
-    asked, seen, real, test, seen_test = (
-        _shares(which, len(labels.names))
-        for which in (labels.asked, labels.seen, labels.train, labels.test, labels.seen_test)
-    )
+    asked, seen, real = (_shares(which, len(labels.names)) for which in (labels.asked, labels.seen, labels.train))
     rows = zip(labels.names, asked.tolist(), seen.tolist(), real.tolist(), strict=True)
+    pairs, floor = (
+        _pairs(*which, len(labels.names)) for which in ((labels.asked, labels.seen), (labels.test, labels.seen_test))
+    )
     return {
-        "deviation": float(np.abs(seen - asked).sum() / 2),
-        "deviation_floor": float(np.abs(seen_test - test).sum() / 2),
+        **_deviation(pairs, settings.draw("labels")).named("deviation"),
+        "deviation_floor": float(_total_variation(floor.sum(axis=0), floor.sum(axis=1))),
         "by_class": {name: {"asked": a, "seen": s, "real": r} for name, a, s, r in rows},
     }
+
+
+def _pairs(labels: Labels, seen: Labels, classes: int) -> NDArray[np.int64]:
+    """How many images of each label (rows) the judge sees as each class; those without a label are left out."""
+    known = labels >= 0
+    return np.bincount(labels[known] * classes + seen[known], minlength=classes**2).reshape(classes, classes)
+
+
+def _total_variation(seen: NDArray[np.int64], asked: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Half the sum of the differences of the shares; 0 without images. Counts (..., classes), (classes,)."""
+    distance: NDArray[np.float64] = np.abs(seen - asked).sum(axis=-1) / (2 * max(asked.sum(), 1))
+    return distance
+
+
+def _deviation(pairs: NDArray[np.int64], draw: np.random.Generator) -> Estimate:
+    """With the spread over draws of what is seen, given what was asked for (the parametric bootstrap)."""
+    asked, seen = pairs.sum(axis=1), np.zeros((_BOOTSTRAP, len(pairs)), np.int64)
+    for label in np.flatnonzero(asked):
+        some = np.flatnonzero(pairs[label])
+        seen[:, some] += draw.multinomial(asked[label], pairs[label, some] / asked[label], _BOOTSTRAP)
+    spread = float(_total_variation(seen, asked).std(ddof=1))
+    found = Estimate.around(float(_total_variation(pairs.sum(axis=0), asked)), spread)
+    # Of images that the judge all sees as asked for, some few of others would be seen otherwise.
+    otherwise = np.arange(asked.sum()) >= np.trace(pairs)
+    return (seldom(found, otherwise, 1.0) if len(otherwise) else found).clipped(0.0, 1.0)
 
 
 def score_classes(
@@ -70,8 +98,8 @@ def score_classes(
     images of it, at most `settings.manifold_points` drawn by key for recall.
 
     Returns:
-        by class: images (n), fd and recall, each with `_low`, `_high` and `_floor`; only images where the class has too
-        few in some set.
+        by class: images (n), fd and recall, each with `_low`, `_high` and `_floor`, which has them too; only images
+        where the class has too few in some set.
     """
     return {
         name: _score_class(
@@ -88,35 +116,35 @@ def _score_class(
     if min(size, len(train)) < least_images(settings.neighbours):
         return {"images": size}
     real = Gaussian.of(train)
-    points = Points(train[settings.draw("manifold/class", at).permutation(len(train))[: settings.manifold_points]])
-    shuffled = test[settings.draw("test/class", at).permutation(len(test))]
-    made = _estimates(real, points, generated, size, settings.neighbours, intervals=True)
-    floor = _estimates(real, points, shuffled, size, settings.neighbours, intervals=False)
+    drawn = settings.draw("manifold/class", at).permutation(len(train))[: settings.manifold_points]
+    points = Points(train[own_order(train)[drawn]], centre=real.mean)
+    shuffled = test[own_order(test)][settings.draw("test/class", at).permutation(len(test))]
     scores: dict[str, float] = {"images": size}
-    for name, found in made.items():
-        scores |= {**found.named(name), f"{name}_floor": floor[name].value}
+    for suffix, features in (("", generated), ("_floor", shuffled)):
+        for name, found in _estimates(real, points, features, size, settings.neighbours).items():
+            scores |= found.named(f"{name}{suffix}")
     return scores
 
 
 def _estimates(
-    real: Gaussian, points: Points, features: Features, size: int, neighbours: int, *, intervals: bool
+    real: Gaussian, points: Points, features: Features, size: int, neighbours: int
 ) -> Mapping[str, Estimate]:
-    """The means over folds of `size`; the floors' intervals are not asked for, and cost most."""
+    """The means over folds of `size`, with their intervals."""
     count = len(features) // size
-    groups = Groups.of(size) if intervals and count < ENOUGH_FOLDS else Groups.one(size)
+    groups = Groups.of(size) if count < ENOUGH_FOLDS else Groups.one(size)
     values: dict[str, list[float]] = {"fd": [], "recall": []}
     errors: dict[str, list[float]] = {"fd": [], "recall": []}
     recalling = []
     for at in range(count):
         fold = features[at * size : (at + 1) * size]
-        manifold = Manifold.of(Points(fold), neighbours, groups if groups.count > 1 else None)
+        manifold = Manifold.of(Points(fold, centre=real.mean), neighbours, groups if groups.count > 1 else None)
         found = recall_of(points, manifold, groups)
         values["fd"].append(frechet_distance(real, Gaussian.of(fold)))
         values["recall"].append(found.recall)
         recalling.append(found.recalling)
         if groups.count > 1:
-            fitted = Gaussian.without_each(np.split(fold, groups.starts[1:]))
-            without = {"fd": np.array([frechet_distance(real, one) for one in fitted]), "recall": found.recall_without}
+            distances = distances_without_each(real, np.split(fold, groups.starts[1:]))
+            without = {"fd": distances, "recall": found.recall_without}
             for name, series in without.items():
                 errors[name].append(jackknife_error(values[name][-1], series, groups.sizes))
     fd, recall = (over_folds(np.array(values[name]), np.array(errors[name]), groups) for name in values)

@@ -2,6 +2,8 @@
 
 Expanded to |a|² + |b|² − 2ab they are a matrix product, but equal points come out a rounding error apart, another in
 each block. `near` subtracts a bound on that error, so that a copy of a point on the surface of a ball lies inside it.
+The error grows with |a|² and |b|²: sets are measured from a centre in their midst, so that far from the origin a bound
+is not wider than the sets.
 """
 
 from collections.abc import Iterator
@@ -19,12 +21,19 @@ _ROUNDING = 1e-12
 
 
 class Points:
-    """A set of feature vectors (N, d), N at least `least`, in float64 with their squared lengths."""
+    """A set of feature vectors in float64, seen from a centre that all sets have which are held against each other.
 
-    def __init__(self, features: NDArray[np.floating], least: int = 0) -> None:
+    Args:
+        features: (N, d), N at least `least`.
+        centre: (d,); None: the origin.
+    """
+
+    def __init__(self, features: NDArray[np.floating], least: int = 0, centre: Matrix | None = None) -> None:
         if len(features) < least:
             raise ValueError(f"{len(features)} images are too few: at least {least} are needed")
-        self.rows: Matrix = np.ascontiguousarray(features, np.float64)
+        rows = np.asarray(features, np.float64)
+        self.centre = centre
+        self.rows: Matrix = np.ascontiguousarray(rows if centre is None else rows - centre)
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -34,6 +43,13 @@ class Points:
         """|a|² of each row, (N,)."""
         lengths: Matrix = np.einsum("nd,nd->n", self.rows, self.rows)
         return lengths
+
+    @cached_property
+    def beyond(self) -> Matrix:
+        """What each row adds to its inner products where they are taken from the origin, a·c + |c|²/2, (N,)."""
+        centre = np.zeros(self.rows.shape[1]) if self.centre is None else self.centre
+        added: Matrix = self.rows @ centre + centre @ centre / 2
+        return added
 
 
 def products(a: Points, b: Points, block: int = BLOCK) -> Iterator[tuple[slice, Matrix]]:

@@ -27,8 +27,11 @@ Kernel = Callable[[Points, Points, slice, Matrix], Matrix]
 """Kernel values of some rows of one set and all of another, of their inner products (rows, M), which it may use up."""
 
 
-def cubic(a: Points, _b: Points, _rows: slice, product: Matrix) -> Matrix:
-    """(x·y/d + 1)³."""
+def cubic(a: Points, b: Points, rows: slice, product: Matrix) -> Matrix:
+    """(x·y/d + 1)³ of the features themselves, wherever they are seen from."""
+    if a.centre is not None:
+        product += a.beyond[rows, None]
+        product += b.beyond
     product /= a.rows.shape[1]
     product += 1
     cube = np.multiply(product, product)

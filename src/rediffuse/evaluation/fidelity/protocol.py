@@ -20,6 +20,7 @@ from rediffuse.evaluation.fidelity.groups import Groups
 from rediffuse.evaluation.fidelity.settings import FidelitySettings
 from rediffuse.evaluation.fidelity.spread import ENOUGH_FOLDS, estimates
 from rediffuse.evaluation.fidelity.standard import FoldScores, Standard
+from rediffuse.evaluation.row_order import own_order
 from rediffuse.frechet import Gaussian, frechet_distance
 
 
@@ -45,8 +46,9 @@ def score_fidelity(
     """The distribution scores of generated images, with the floor beside each.
 
     Folds are cut in the order of `generated`: sampling lets the labels cycle through the classes, so each fold shows
-    every class alike, as the test set does. Rows sorted by class must be shuffled first. The rows of the real sets that
-    a draw takes are taken by position, in the order of the manifest.
+    every class alike, as the test set does. Rows sorted by class must be shuffled first. An image's place is part of
+    what it is: image i is a function of the key of sampling and of i. The order of the real sets decides nothing: what
+    is drawn of them is drawn from an order of their own.
 
     Args:
         train, test, generated: features (N, d) by one extractor; each holds more than `settings.neighbours` rows, and
@@ -61,8 +63,8 @@ def score_fidelity(
     """
     size = min(len(generated), len(test))
     standard = standard or Standard(train, settings)
-    # The test rows may be sorted by class, and where they make several folds each should show every class.
-    shuffled = test[settings.draw("test").permutation(len(test))]
+    # In an order of their own the test rows lie sorted, and where they make several folds each should show every class.
+    shuffled = test[own_order(test)][settings.draw("test").permutation(len(test))]
     made, floor = in_folds(standard, generated, size), in_folds(standard, shuffled, size)
     scores = {
         "fd_full": frechet_distance(standard.gaussian, Gaussian.of(generated)),

@@ -6,7 +6,7 @@ from typing import Any
 
 from rediffuse.evaluation.extractors.features import Features
 from rediffuse.evaluation.fidelity.classes import Labelled, label_shares, score_classes
-from rediffuse.evaluation.fidelity.controls import score_controls
+from rediffuse.evaluation.fidelity.controls import describe_controls, score_controls
 from rediffuse.evaluation.fidelity.protocol import score_fidelity
 from rediffuse.evaluation.fidelity.settings import FidelitySettings
 from rediffuse.evaluation.fidelity.standard import Standard
@@ -19,7 +19,7 @@ class FeatureSets:
     Args:
         extractor: its name.
         digest: hex SHA-256 of all that decides its features.
-        train, test, generated: of the two real splits, in the order of the manifest, and of the generated images.
+        train, test, generated: of the two real splits, and of the generated images in the order they were sampled.
         controls: of the control sets, by name; only the first extractor's are read.
     """
 
@@ -37,7 +37,7 @@ class Section:
 
     Args:
         metrics: `fidelity`, `by_extractor` and `controls` of metrics/evaluate.json, unrounded.
-        protocol: of each block of scores: `fidelity`, and each further extractor by name.
+        protocol: of each block of scores: `fidelity`, `controls`, and each further extractor by name.
         images: n, the size that every set is scored at.
     """
 
@@ -58,10 +58,14 @@ def fidelity_metrics(sets: Sequence[FeatureSets], labels: Labelled | None, setti
     found = score_fidelity(first.train, first.test, first.generated, settings, standard)
     fidelity: dict[str, Any] = dict(found.scores)
     if labels:
-        fidelity["labels"] = label_shares(labels)
+        fidelity["labels"] = label_shares(labels, settings)
         fidelity["by_class"] = score_classes(first.train, first.test, first.generated, labels, settings)
     controls = score_controls(standard, first.controls, found.images, settings)
-    protocol = {"fidelity": {"extractor": first.extractor, "digest": first.digest, **found.protocol}}
+    made_by = {"extractor": first.extractor, "digest": first.digest}
+    protocol = {
+        "fidelity": {**made_by, **found.protocol},
+        "controls": {**made_by, **describe_controls(standard, found.images, settings)},
+    }
     by_extractor = {}
     for each in others:
         scored = score_fidelity(each.train, each.test, each.generated, settings)

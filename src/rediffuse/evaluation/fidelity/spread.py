@@ -4,8 +4,8 @@ From five folds on Student's over the folds. With fewer from within them: from t
 density, from the jackknife over groups of images for the others.
 
 Neither sees what happens too seldom to have happened. Of uniform noise one image in a thousand may lie among the real
-ones: mostly none does, every fold says 0, and so does every part of a fold. So the ends of recall, density, coverage
-and F1 also hold what Wilson's interval of the share of the images that count at all would make of the score.
+ones: mostly none does, every fold says 0, and so does every part of a fold. So the ends of precision, recall, density,
+coverage and F1 also hold what Wilson's interval of the share of the images that count at all would make of the score.
 """
 
 from collections.abc import Sequence
@@ -28,6 +28,8 @@ def estimates(folds: Sequence[FoldScores], standard: Standard) -> dict[str, Esti
     size = len(folds[0].precise)
     density = np.concatenate([fold.density for fold in folds])
     recalling = np.concatenate([fold.recalling for fold in folds])
+    precise = np.concatenate([fold.precise for fold in folds])
+    found["precision"] = seldom(found["precision"], precise, 1.0)
     # What one image brings that counts: as many real images of all as its ball holds of its own kind.
     found["recall"] = seldom(found["recall"], recalling, size * settings.neighbours / real)
     found["coverage"] = seldom(found["coverage"], density > 0, size * settings.coverage_neighbours / real)
@@ -36,11 +38,18 @@ def estimates(folds: Sequence[FoldScores], standard: Standard) -> dict[str, Esti
         found[name] = found[name].clipped(0.0, 1.0)
     for name in ("fd", "density"):
         found[name] = found[name].clipped(0.0)
-    precision, recall = found["precision"], found["recall"]
-    if not (precision.value and recall.value):
-        high = harmonic_mean(precision.high, recall.high)
-        found["f1"] = _widened(found["f1"], found["f1"].low, high)
+    found["f1"] = _f1(found["f1"], found["precision"], found["recall"], Estimate.of_share(precise)).clipped(0.0, 1.0)
     return found
+
+
+def _f1(found: Estimate, precision: Estimate, recall: Estimate, share: Estimate) -> Estimate:
+    """F1's interval widened by what another share of precise images would add to it or take from it."""
+    if not (precision.value and recall.value):
+        return _widened(found, found.low, harmonic_mean(precision.high, recall.high))
+    less, more = (
+        harmonic_mean(end, recall.value) - harmonic_mean(share.value, recall.value) for end in (share.low, share.high)
+    )
+    return _widened(found, found.value + less, found.value + more)
 
 
 def _of(folds: Sequence[FoldScores], name: str) -> Estimate:

@@ -14,7 +14,8 @@ from rediffuse.evaluation.fidelity.kernels import GaussianKernel, Kernel, cubic
 from rediffuse.evaluation.fidelity.manifold import Manifold, harmonic_mean, overlap, real_radii
 from rediffuse.evaluation.fidelity.settings import FidelitySettings
 from rediffuse.evaluation.intervals import jackknife_error
-from rediffuse.frechet import Gaussian, frechet_distance
+from rediffuse.evaluation.row_order import own_order
+from rediffuse.frechet import Gaussian, distances_without_each, frechet_distance
 
 
 @dataclass(frozen=True)
@@ -41,15 +42,15 @@ class Standard:
     """The real images that sets are compared with.
 
     Args:
-        train: their features (N, d).
+        train: their features (N, d), in any order: what is drawn of them is drawn from the set's own.
         settings: of the section `evaluate`.
     """
 
     def __init__(self, train: Features, settings: FidelitySettings) -> None:
-        self.train, self.settings = train, settings
-        self.gaussian = Gaussian.of(train)
+        self.train, self.settings = train[own_order(train)], settings
+        self.gaussian = Gaussian.of(self.train)
         some = settings.draw("manifold").permutation(len(train))[: settings.manifold_points]
-        self.points = Points(train[some])
+        self.points = Points(self.train[some], centre=self.gaussian.mean)
         # Of all training images, so that no draw decides on the unit of the distances.
         self.kernel = GaussianKernel.suited_to(self.gaussian)
         radii, self.coverage_radii = real_radii(self.points, (settings.neighbours, settings.coverage_neighbours))
@@ -64,7 +65,7 @@ class Standard:
         """Score one set (n, d), the `index`-th of its kind, with or without standard errors."""
         settings = self.settings
         groups = Groups.of(len(features)) if errors else Groups.one(len(features))
-        points = Points(features)
+        points = Points(features, centre=self.gaussian.mean)
         subsets = kernels.kernel_distances(
             self.train,
             features,
@@ -99,7 +100,7 @@ class Standard:
         hits = np.add.reduceat(found.precise.astype(np.int64), groups.starts)
         left = np.maximum(groups.size - groups.sizes, 1)
         without = {
-            "fd": self._frechet_without(features, groups),
+            "fd": distances_without_each(self.gaussian, np.split(features, groups.starts[1:])),
             "mmd": kernels.SCALE * distances["mmd"][1],
             "recall": found.recall_without,
             "f1": _f1_without((hits.sum() - hits) / left, found.recall_without),
@@ -125,10 +126,6 @@ class Standard:
             name: kernels.distance_of(mean, across[at], own[at], len(self.points), groups)
             for at, (name, (mean, _)) in enumerate(wanted.items())
         }
-
-    def _frechet_without(self, features: Features, groups: Groups) -> Matrix:
-        parts = np.split(features, groups.starts[1:])
-        return np.array([frechet_distance(self.gaussian, fitted) for fitted in Gaussian.without_each(parts)])
 
 
 def _f1_without(precision: Matrix, recall: Matrix) -> Matrix:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from rediffuse.evaluation.controls import control_images
+from rediffuse.evaluation.control_images import control_images
 
 
 @pytest.fixture(scope="module")
