@@ -1,122 +1,148 @@
-"""What scoring a set of images costs: 10,000 generated ones of 28×28 pixels against 60,000 and 10,000 real ones.
+"""What scoring a model costs: 10,000 generated images of 28×28 pixels against Fashion-MNIST's 60,000 and 10,000.
 
     python -m benchmarks.evaluation --out benchmarks/results/evaluation-cpu.json
 
-Fashion-MNIST's images, and noised training images in place of generated ones, in the features of an untrained
-classifier of the stage `reference` and of 64 principal components: scores with their floors and intervals by both, by
-class, and beside six controls. Real images' features are cached by the stage `reference`; here they count.
+The steps of the stages `reference` and `evaluate` by the functions that they call, with params.yaml as it is: features
+of the real images, of the control sets and of the generated images by every extractor; all scores of distribution with
+floors, intervals, classes and controls; the distances of the memorisation audit. Noised training images stand for
+generated ones. Apart is what trains a classifier (the judge, CAS) or asks the denoiser (likelihood, membership). The
+stages keep the real images' features for all models; here they count. Memory is the whole process's, torch included.
 """
 
 import argparse
 import os
 import platform
 import sys
+import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
 
-from benchmarks.garments import FOLDER, Garments, blurred, noised
+from benchmarks.garments import FOLDER, garments
 from benchmarks.near_duplicates import peak_mb
-from rediffuse import files, yaml12
-from rediffuse.evaluation.extractors.classifier import Classifier, Shape
-from rediffuse.evaluation.extractors.features import Features, extract
-from rediffuse.evaluation.fidelity import section
-from rediffuse.evaluation.fidelity.classes import Labelled
-from rediffuse.evaluation.fidelity.section import FeatureSets, fidelity_metrics
+from rediffuse import files
+from rediffuse.data.dataset import Examples
+from rediffuse.evaluation.controls import control_images
+from rediffuse.evaluation.extractors import ExtractorSettings
+from rediffuse.evaluation.extractors.classifier import Shape, save_classifier
 from rediffuse.evaluation.fidelity.settings import FidelitySettings
-from rediffuse.randomness import generator
+from rediffuse.evaluation.memorisation.audit import memorisation_metrics
+from rediffuse.evaluation.memorisation.losses import Attacked
+from rediffuse.evaluation.memorisation.settings import MemorisationSettings
+from rediffuse.evaluation.reference import JUDGE, write_features
+from rediffuse.evaluation.samples import Samples
+from rediffuse.evaluation.scoring import RealImages, score
+from rediffuse.evaluation.utility.recipe import Recipe, train_classifier
+from rediffuse.evaluation.utility.settings import UtilitySettings
+from rediffuse.params import load_params
 from rediffuse.tables import rounded
 
-COMPONENTS = 64
-
-
-def principal(images: np.ndarray) -> Callable[[np.ndarray], Features]:
-    """The projection of images on the principal components of these."""
-    rows = images.reshape(len(images), -1)
-    mean = rows.mean(axis=0)
-    _, vectors = np.linalg.eigh(np.cov(rows[:10_000].T))
-    directions = np.ascontiguousarray(vectors[:, -COMPONENTS:], np.float32) / 255
-
-    def project(some: np.ndarray) -> Features:
-        flat = some.reshape(len(some), -1)
-        parts = [(flat[at : at + 5000] - mean).astype(np.float32) @ directions for at in range(0, len(flat), 5000)]
-        return np.concatenate(parts)
-
-    return project
+GOAL = {"seconds": 180, "peak_mb": 3 * 1024}
 
 
 @contextmanager
-def timed(seconds: dict[str, dict[str, float]], name: str) -> Iterator[None]:
-    """Add what the block takes, by the clock and of the processors, to `seconds`."""
+def timed(parts: dict[str, dict[str, float]], name: str) -> Iterator[None]:
+    """Note what the block takes, by the clock and of the processors, and the greatest memory until its end."""
     wall, cpu = time.perf_counter(), time.process_time()
     yield
-    seconds[name] = {"wall": time.perf_counter() - wall, "cpu": time.process_time() - cpu}
+    parts[name] = {
+        "seconds": time.perf_counter() - wall,
+        "cpu_seconds": time.process_time() - cpu,
+        "peak_mb": peak_mb(),
+    }
+
+
+def stand_in(train: Examples, classes: int, count: int, seed: int) -> Samples:
+    """Noised training images, their classes taking turns as those of generated images do."""
+    each = [np.flatnonzero(train.labels == label)[: count // classes] for label in range(classes)]
+    rows = np.stack(each, axis=1).ravel()
+    name, images = next(control_images(train.images[rows], None, seed))
+    assert name == "noised"
+    return Samples(images, train.labels[rows])
 
 
 def main() -> None:
     """Run the benchmark that the command line asks for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, default=FOLDER, help="the folder with the four .gz files")
+    parser.add_argument("--data", type=Path, default=FOLDER, help="the folder with the IDX files")
+    parser.add_argument("--steps", type=int, default=200, help="of the judge's training, which isn't timed")
+    parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
-    torch.set_num_threads(2)
+    torch.set_num_threads(options.threads)
 
-    params, load = yaml12.load(Path("params.yaml")), os.getloadavg()
-    data = Garments.read(options.data)
-    made = noised(data.train[:10_000], 0.05, 0)
-    controls = {
-        "noised": noised(data.test, 0.1, 0),
-        "blurred": blurred(data.test),
-        "missing_class": data.test[data.test_labels > 0],
-        "shuffled": np.random.default_rng(0).permuted(data.test.reshape(10_000, -1), axis=1).reshape(data.test.shape),
-        "uniform": np.random.default_rng(0).integers(0, 256, data.test.shape, np.uint8),
-    }
-    shape = Shape.of(
-        (1, 28, 28), classes=10, base=params["reference"]["width"], features=params["reference"]["features"]
+    params, load, device = load_params(Path("params.yaml")), os.getloadavg()[0], torch.device("cpu")
+    seed, chosen = params.seed, params.reference
+    train, test, classes = garments(options.data)
+    # Only CAS looks at validation images.
+    val = Examples(train.images[:0], train.labels[:0], ())
+    shape = Shape.of(train.images.shape[1:], classes=len(classes), base=chosen.width, features=chosen.features)
+    samples = stand_in(train, len(classes), 10_000, seed)
+    judge = train_classifier(
+        train.images,
+        train.labels,
+        shape=shape,
+        recipe=Recipe(steps=options.steps, batch_size=chosen.batch_size, lr=chosen.lr),
+        seed=seed,
+        stream="reference",
+        device=device,
     )
-    network = Classifier(shape, generator(0, "benchmark")).eval()
-    network.calibrate(data.train[:2000])
-    keys = ("neighbours", "coverage_neighbours", "manifold_points", "kid_subsets", "kid_subset_size")
-    settings = FidelitySettings(seed=0, **{key: params["evaluate"][key] for key in keys})
 
-    seconds: dict[str, dict[str, float]] = {}
-    memory = {"data": peak_mb()}
-    first: dict[str, Features] = {}
-    for name, images in {"train": data.train, "test": data.test, "generated": made, **controls}.items():
-        with timed(seconds, f"features/{name}"):
-            first[name] = extract(network, images)
-    with timed(seconds, "features/second extractor"):
-        project = principal(data.train)
-        second = {"train": project(data.train), "test": project(data.test), "generated": project(made)}
-    memory["features"] = peak_mb()
-    sets = [
-        FeatureSets(
-            "classifier", "", first["train"], first["test"], first["generated"], {c: first[c] for c in controls}
-        ),
-        FeatureSets("pca", "", second["train"], second["test"], second["generated"], {}),
-    ]
-    asked = data.train_labels[:10_000]
-    names = tuple(str(digit) for digit in range(10))
-    labels = Labelled(names, data.train_labels, data.test_labels, asked, seen=asked, seen_test=data.test_labels)
-    with timed(seconds, "scores/by class"):
-        section.score_classes(first["train"], first["test"], first["generated"], labels, settings)
-    with timed(seconds, "scores/one extractor"):
-        section.score_fidelity(first["train"], first["test"], first["generated"], settings)
-    with timed(seconds, "scores/all"):
-        fidelity_metrics(sets, labels, settings)
-    memory["scores"] = peak_mb()
+    parts: dict[str, dict[str, float]] = {}
+    before = peak_mb()
+    with tempfile.TemporaryDirectory() as folder:
+        save_classifier(judge, Path(folder) / f"{JUDGE}.safetensors")
+        with timed(parts, "features of the real images and controls"):
+            reference = write_features(
+                Path(folder),
+                ExtractorSettings.of(chosen, seed=seed, root=Path()),
+                {"train": train.images, "val": val.images, "test": test.images},
+                test.labels,
+                device,
+            )
+    with timed(parts, "features of the generated images"):
+        generated = reference.extract(samples.images)
+    with timed(parts, "distribution"):
+        scores = score(
+            samples,
+            generated,
+            RealImages(train=train, val=val, test=test, classes=classes),
+            reference,
+            settings=FidelitySettings.of(params.evaluate, seed=seed),
+            trainings=None,  # no CAS
+            usefulness=UtilitySettings.of(chosen, shape, seed=seed, device=device),
+        )
+    main_extractor = reference.main
+    with timed(parts, "memorisation"):
+        audit = memorisation_metrics(
+            samples,
+            train,
+            test,
+            generated_features=generated[main_extractor.name],
+            train_features=reference.features[main_extractor.name].train,
+            test_features=reference.features[main_extractor.name].test,
+            classes=len(classes),
+            attacked=cast(Attacked, None),  # with no membership images and no canaries nobody asks the denoiser
+            settings=MemorisationSettings(
+                seed=seed, membership_images=0, membership_levels=1, canaries=0, canary_repeats=1
+            ),
+            extractor={"extractor": main_extractor.name, "digest": main_extractor.digest},
+        )
+    total = {key: sum(part[key] for part in parts.values()) for key in ("seconds", "cpu_seconds")}
+    parts["all"] = {**total, "peak_mb": peak_mb()}
 
-    parts = [spent for name, spent in seconds.items() if name.startswith("features/") or name == "scores/all"]
-    total: dict[str, float] = {kind: sum(spent[kind] for spent in parts) for kind in ("wall", "cpu")}
-    for name, spent in {**seconds, "features and scores/all": total}.items():
-        sys.stdout.write(f"{name:28}{spent['wall']:8.1f} s{spent['cpu']:8.1f} s of the processors\n")
-    sys.stdout.write(f"peak memory: {', '.join(f'{peak:.0f} MB with the {name}' for name, peak in memory.items())}\n")
-    sys.stdout.write(f"{os.cpu_count()} processors, load before and after {load[0]:.1f}, {os.getloadavg()[0]:.1f}\n")
+    for name, part in parts.items():
+        sys.stdout.write(
+            f"{name:42}{part['seconds']:8.1f} s {part['cpu_seconds']:8.1f} s of the processors"
+            f"{part['peak_mb']:8.0f} MB at most so far\n"
+        )
+    after = os.getloadavg()[0]
+    sys.stdout.write(f"{before:.0f} MB before the first; {options.threads} threads, load {load:.1f} to {after:.1f}\n")
     if options.out:
         result: dict[str, Any] = {
             "environment": {
@@ -124,10 +150,18 @@ def main() -> None:
                 "numpy": np.__version__,
                 "torch": torch.__version__,
                 "processors": os.cpu_count(),
-                "load_before_and_after": [load[0], os.getloadavg()[0]],
+                "threads": options.threads,
+                "load_before_and_after": [load, after],
             },
-            "seconds": {**seconds, "features and scores/all": total},
-            "peak_mb": memory,
+            "images": {"train": len(train), "test": len(test), "generated": len(samples.images)},
+            "extractors": [each.name for each in reference.extractors],
+            "goal": GOAL,
+            "peak_mb_before": before,
+            "parts": parts,
+            "scores": {
+                "fidelity": {key: scores.metrics["fidelity"][key] for key in ("fd", "fd_floor", "recall")},
+                "memorisation": {key: audit.metrics[key] for key in ("ct", "authenticity")},
+            },
         }
         files.write_json(options.out, rounded(result))
 
