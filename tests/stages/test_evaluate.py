@@ -12,10 +12,12 @@ from rediffuse import files
 from rediffuse.data.card import Card
 from rediffuse.data.dataset import load_split
 from rediffuse.errors import UserError
+from rediffuse.evaluation.sweep import evaluations_table, guidance_table, sweep_metrics
 from rediffuse.model import build_model, describe, save_model
 from rediffuse.params import Params
 from rediffuse.pictures import class_grid
 from rediffuse.randomness import seeded_global
+from rediffuse.tables import write_table
 from rediffuse.workspace import Workspace
 from stages.evaluate import evaluate
 from stages.reference import reference
@@ -34,12 +36,16 @@ def with_samples(workspace: Workspace, params: Params, count: int) -> Workspace:
     workspace.sampled_images.parent.mkdir(parents=True)
     np.save(workspace.sampled_images, np.clip(noisy, 0, 255).astype(np.uint8))
     np.save(workspace.sampled_labels, train.labels[chosen])
-    for path in (workspace.grid, workspace.film):
+    for path in (workspace.grid, workspace.raw_grid, workspace.film):
         path.write_bytes(class_grid(train.images[:4], train.labels[:4], ()))
     files.write_json(workspace.metrics("sample"), {"count": count, "evaluations": 35.0})
     workspace.plot("training").parent.mkdir(parents=True)
     workspace.plot("training").write_text("step,loss,lr\n1,2.0,0.001\n2,1.0,0.002\n")
     workspace.plot("validation").write_text("step,val_loss,val_loss_ema\n2,1.5,1.4\n")
+    # Of a sweep that nothing was asked of.
+    write_table(workspace.plot("sweep_guidance"), guidance_table([]))
+    write_table(workspace.plot("sweep_evaluations"), evaluations_table([]))
+    files.write_json(workspace.metrics("sweep"), sweep_metrics([], [], {}))
     description = describe(params.model, params.diffusion, shape=card.shape, classes=card.classes, sigma_data=card.std)
     with seeded_global(0, "test"):
         model = build_model(description, torch.device("cpu"))
