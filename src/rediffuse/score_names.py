@@ -13,7 +13,14 @@ ANY = "*"
 
 _DISTRIBUTION = ("fd", "kid", "mmd", "precision", "recall", "f1", "density", "coverage")
 _ENDS = ("", "_low", "_high")
-_AUDIT_FLOORS = ("ct_floor", "authenticity_floor", "nearest_ratio", "nearest_ratio_floor", "copies")
+_AUDIT_SINGLE = (
+    "ct_floor",
+    "authenticity_floor",
+    "nearest_ratio",
+    "nearest_ratio_floor",
+    "pixel_copies",
+    "pixel_copies_floor",
+)
 
 
 def _with_interval(*names: str) -> list[str]:
@@ -30,12 +37,12 @@ def _flat(block: str) -> Iterator[str]:
 def _names() -> Iterator[str]:
     yield "n_samples"
     yield from _flat("fidelity")
-    yield from (f"fidelity.labels.{name}" for name in ("deviation", "deviation_floor"))
+    yield from (f"fidelity.labels.{name}" for name in _with_interval("deviation", "deviation_floor"))
     yield from (f"fidelity.labels.by_class.*.{name}" for name in ("asked", "seen", "real"))
-    by_class = (*_with_interval("fd", "recall"), "fd_floor", "recall_floor", "images")
+    by_class = (*_with_interval("fd", "recall", "fd_floor", "recall_floor"), "images")
     yield from (f"fidelity.by_class.*.{name}" for name in by_class)
     yield from _flat("by_extractor.*")
-    yield from (f"controls.*.{name}" for name in _DISTRIBUTION)
+    yield from (f"controls.*.{name}" for name in (*_DISTRIBUTION, "images"))
 
     macro = ("cas_macro_precision", "cas_macro_recall", "cas_macro_f1")
     accuracies = ("gan_test_accuracy", "cas_accuracy", *macro, "real_accuracy", "cas_gap")
@@ -45,7 +52,10 @@ def _names() -> Iterator[str]:
     gains = ("real_accuracy", "accuracy", *_with_interval("gain"))
     yield from (f"utility.augmentation.*.{name}" for name in gains)
 
-    audit = (*_with_interval("ct", "authenticity", "membership_auc", "membership_tpr"), *_AUDIT_FLOORS)
+    audit = (
+        *_with_interval("ct", "authenticity", "membership_auc", "membership_tpr", "copies", "copies_floor"),
+        *_AUDIT_SINGLE,
+    )
     yield from (f"memorisation.{name}" for name in audit)
     canaries = ("count", "repeats", *_with_interval("exposure"), "exposure_by_chance", "extracted")
     yield from (f"memorisation.canaries.{name}" for name in canaries)

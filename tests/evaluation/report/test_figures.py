@@ -75,7 +75,9 @@ def test_a_table_of_the_averaged_weights_alone_can_be_drawn(unpainted: None) -> 
 def test_a_copy_stands_right_below_its_generated_image() -> None:
     draw = np.random.default_rng(0)
     real = draw.integers(0, 256, (6, 1, 8, 8), np.uint8)
-    shown = pixels(suspicious_picture(real[:2], [real[[0, 2, 3]], real[[1, 4, 5]]], np.array([0.0, 0.0])).light)
+    shown = pixels(
+        suspicious_picture(real[:2], [real[[0, 2, 3]], real[[1, 4, 5]]], np.array([0.0, 0.0]), among=9).light
+    )
     rows, columns = np.nonzero(shown[..., 3] == 255)
     # The upper left image and the one below it, each as wide as the page gives it: the same pixels.
     left = columns[rows > shown.shape[0] // 2].min()
