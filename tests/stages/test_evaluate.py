@@ -180,9 +180,7 @@ def test_a_verdict_that_is_not_met_can_fail_the_stage_and_leaves_everything_writ
     written = {path: path.read_bytes() for path in (evaluated.metrics("evaluate"), evaluated.report)}
     try:
         evaluated.metrics("evaluate").unlink()
-        with pytest.raises(
-            UserError, match=r"fail_on are not met: diversity \(fidelity\.recall > 1: 0\.\d+ > 1 is not so\);"
-        ):
+        with pytest.raises(UserError, match=r"are not met: diversity \(fidelity\.recall > 1: 0\.\d+ > 1 is not so\);"):
             evaluate(params.model_copy(update={"evaluate": evaluation}), evaluated)
         judged = json.loads(evaluated.metrics("evaluate").read_text())["verdicts"]
     finally:

@@ -57,8 +57,7 @@ class _Page(HTMLParser):
 
     def handle_endtag(self, tag: str) -> None:
         if tag == "tr" and self._row:
-            name, *cells = self._row
-            self.rows[name] += " ".join(cells) + " "
+            self.rows[self._row[0].strip()] += " ".join(self._row) + " "
 
     def handle_data(self, data: str) -> None:
         self.pieces.append(data)

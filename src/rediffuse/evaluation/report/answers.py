@@ -73,7 +73,7 @@ def _gap(scores: dict[str, Any]) -> Reading:
 
 
 def read_copies(scores: dict[str, Any] | None) -> list[Reading]:
-    """Readings of what the generated images say: the section `memorisation` without the attack; none where it is not."""
+    """Readings of what the generated images say: `memorisation` without its attacks; none where it is missing."""
     if not scores:
         return []
     authenticity, copies, same = scores["authenticity"], scores["copies"], scores["pixel_copies"]
@@ -137,7 +137,7 @@ def _copying(scores: dict[str, Any]) -> Reading:
             "Neither nearer to the training images than new real images nor farther, as far as is shown: the interval "
             "holds 0."
         )
-    return Reading("C_T", *map(_two, (scores["ct"], scores["ct_floor"])), words, good, interval(scores, "ct", _two))
+    return Reading("C_T", _two(scores["ct"]), _two(scores["ct_floor"]), words, good, interval(scores, "ct", _two))
 
 
 def _two(value: float) -> str:
@@ -174,8 +174,8 @@ def _membership(scores: dict[str, Any]) -> list[Reading]:
             "Membership inference, AUC",
             share(auc),
             share(0.5),
-            f"By the model's loss alone a training image is told from a new one {100 * auc:.0f} times of 100; chance is "
-            "50."
+            f"By the model's loss alone a training image is told from a new one {100 * auc:.0f} times of 100; "
+            "chance is 50."
             if told
             else "That the model's loss tells training images from new ones is not shown: the interval holds chance.",
             False if told else None,

@@ -109,9 +109,9 @@ def notes(scores: dict[str, Any], *, images: int, generated: int) -> list[str]:
     below = [score.short for score in scores_in(scores) if score.key in ("kid", "mmd") and scores[score.key] < 0]
     if below:
         lines.append(
-            f"{' and '.join(below)} below 0: the estimate is unbiased, so it falls below 0 where there is little to find. "
-            "The intervals hold this training set fixed; and folds whose labels cycle through the classes are more alike "
-            "than folds drawn by chance, which takes such an estimate lower still."
+            f"{' and '.join(below)} below 0: the estimate is unbiased, so it falls below 0 where there is little to "
+            "find. The intervals hold this training set fixed; and folds whose labels cycle through the classes are "
+            "more alike than folds drawn by chance, which takes such an estimate lower still."
         )
     if "fd_full" in scores:
         lines.append(

@@ -92,8 +92,7 @@ def _whisker(axes: Axes, row: float, found: Mapping[str, Any], name: str, colour
     if name in found:
         low, high = found.get(f"{name}_low", found[name]), found.get(f"{name}_high", found[name])
         axes.plot([low, high], [row, row], color=colour, linewidth=1.6, solid_capstyle="butt")
-        face = {} if filled else {"markerfacecolor": "none"}
-        axes.plot([found[name]], [row], "o", color=colour, markersize=4.5, **face)
+        axes.plot([found[name]], [row], "o", color=colour, markersize=4.5, markerfacecolor=colour if filled else "none")
 
 
 def confusion_picture(confusion: NDArray[np.int64], names: Sequence[str]) -> Picture:

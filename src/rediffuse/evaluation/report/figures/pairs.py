@@ -1,4 +1,4 @@
-"""Generated images above the training images nearest to them: the suspicious ones, which a reader looks at for copies."""
+"""Generated images above the training images nearest to them: the suspicious ones, to be looked at for copies."""
 
 from collections.abc import Sequence
 
@@ -46,8 +46,8 @@ def suspicious_picture(
     width = 7.8
     height = width * (rows + 0.65) / (count + 1.15)
     alt = (
-        f"The {count} of {among:,} generated images that are most like a training image, each with its ratio above it and "
-        "the training images nearest to it below."
+        f"The {count} of {among:,} generated images that are most like a training image, each with its ratio above it "
+        "and the training images nearest to it below."
     )
     return picture(draw, (width, height), alt)
 
