@@ -261,6 +261,7 @@ def test_a_condition_that_is_not_met_is_marked(html: str) -> None:
 def test_what_the_pictures_show_is_said(unpainted: None, whole: Report) -> None:
     said = whole.captions
     assert said["suspicious"].startswith("The 3 of 1,440 most like a training image. Above each its ratio:")
+    assert said["suspects"] == "The 3 of 1,440 generated images most like a training image"
     assert whole.figures["suspicious"].alt.startswith("The 3 of 1,440 generated images that are most like")
     assert said["confusion"] == (
         "Counts of real test images by the classifier of the first of the 3 trainings; colour: shares of each row."

@@ -68,7 +68,7 @@ ASPECTS = {
     "fidelity": ("Fidelity", "Do the images look real?"),
     "diversity": ("Diversity", "Is all that is real shown?"),
     "class_consistency": ("Class consistency", "Do they show the class asked for?"),
-    "memorisation": ("Memorisation", "Does the model give training images away, as far as this audit sees?"),
+    "memorisation": ("Memorisation", "Does the model keep training images to itself, as far as this audit sees?"),
     "likelihood": ("Likelihood", "Are new real images probable?"),
 }
 """The name of each verdict, and the question it answers."""
