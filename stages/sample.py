@@ -18,9 +18,6 @@ from rediffuse.stage import run_stage
 from rediffuse.tables import rounded
 from rediffuse.workspace import Workspace
 
-# The picture of the raw weights shows as many images of each class: for ten classes one batch of the default size.
-RAW_COLUMNS = 8
-
 
 @memory.advised("use a smaller sample.batch_size, which is part of the numbers")
 def sample(params: Params, workspace: Workspace) -> dict[str, Any]:
@@ -62,9 +59,9 @@ def sample(params: Params, workspace: Workspace) -> dict[str, Any]:
     raw = Sampling.of(
         model, params.sample, device, denoiser=load_model(workspace.raw, device).denoiser, reference=reference
     )
-    shown = np.concatenate(grid_rows(labels, model.classes, RAW_COLUMNS))
+    shown = np.concatenate(grid_rows(labels, model.classes))
     raw_images = raw.chosen(labels[shown], shown.tolist())
-    files.write_bytes(workspace.raw_grid, class_grid(raw_images, labels[shown], model.classes, RAW_COLUMNS))
+    files.write_bytes(workspace.raw_grid, class_grid(raw_images, labels[shown], model.classes))
     metrics: dict[str, Any] = rounded(
         {
             "count": len(images),

@@ -8,6 +8,10 @@ from PIL import Image, ImageDraw, ImageFont
 
 _PAPER, _INK = 255, 60
 _GAP = 4
+COLUMNS = 12
+"""Images of a class that `class_grid` shows."""
+ROWS = 16
+"""Classes that it shows, at most."""
 
 
 def sheet(
@@ -46,8 +50,8 @@ def sheet(
     return _png(picture)
 
 
-def class_grid(images: np.ndarray, labels: np.ndarray, classes: Sequence[str], columns: int = 12) -> bytes:
-    """The first images of each class, a row a class, at most 16 of them; for unlabelled ones rows without a name.
+def class_grid(images: np.ndarray, labels: np.ndarray, classes: Sequence[str], columns: int = COLUMNS) -> bytes:
+    """The first images of each class, a row a class, at most ROWS of them; for unlabelled ones rows without a name.
 
     Args:
         images: N×C×H×W, uint8.
@@ -59,13 +63,13 @@ def class_grid(images: np.ndarray, labels: np.ndarray, classes: Sequence[str], c
     return sheet([images[row] for row in rows], names)
 
 
-def grid_rows(labels: np.ndarray, classes: Sequence[str], columns: int) -> list[np.ndarray]:
+def grid_rows(labels: np.ndarray, classes: Sequence[str], columns: int = COLUMNS) -> list[np.ndarray]:
     """Which images `class_grid` shows of those with such labels, as the indices of each row; none of them is empty."""
     if not classes:
         shown = np.arange(len(labels))[: columns * 8]
         return [shown[i : i + columns] for i in range(0, len(shown), columns)]
     rows = [np.flatnonzero(labels == label)[:columns] for label in range(len(classes))]
-    return [row for row in rows if len(row)][:16]
+    return [row for row in rows if len(row)][:ROWS]
 
 
 def _png(picture: Image.Image) -> bytes:

@@ -8,42 +8,48 @@ from rediffuse import files
 from rediffuse.workspace import Workspace
 
 _ROWS = (
-    ("FD (lower is better)", "fidelity", "fd"),
-    ("KID (lower is better)", "fidelity", "kid"),
-    ("precision", "fidelity", "precision"),
-    ("recall", "fidelity", "recall"),
-    ("coverage", "fidelity", "coverage"),
-    ("CAS accuracy", "utility", "cas_accuracy"),
-    ("GAN-test accuracy", "utility", "gan_test_accuracy"),
-    ("C_T (far below 0: copies)", "memorisation", "ct"),
-    ("membership AUC", "memorisation", "membership_auc"),
-    ("bits/dim (lower is better)", "likelihood", "bits_per_dim"),
+    ("FD (lower is better)", "fidelity", "fd", "fd_floor"),
+    ("KID (lower is better)", "fidelity", "kid", "kid_floor"),
+    ("precision", "fidelity", "precision", "precision_floor"),
+    ("recall", "fidelity", "recall", "recall_floor"),
+    ("coverage", "fidelity", "coverage", "coverage_floor"),
+    ("CAS accuracy", "utility", "cas_accuracy", "real_accuracy"),
+    ("GAN-test accuracy", "utility", "gan_test_accuracy", "real_accuracy"),
+    ("C_T (below 0: copies)", "memorisation", "ct", "ct_floor"),
+    ("membership AUC", "memorisation", "membership_auc", ""),
+    ("bits/dim (lower is better)", "likelihood", "bits_per_dim", "bits_per_dim_baseline"),
 )
+"""Title, section of metrics/evaluate.json, score, and the number to hold it against."""
 
 
 def table(metrics: dict[str, Any]) -> str:
     """metrics/evaluate.json as lines of text: each score, its 95 % interval, and what real images get beside it.
 
-    A score that was not taken has no line; for bits/dim the last number is that of mean and variance alone.
+    A score that was not taken has no line; for bits/dim the last number is that of mean and variance alone, which a
+    line at the end says.
     """
     lines = [f"{'':28}{'samples':>10}   {'95 % interval':<20}{'real':>10}"]
-    for title, block, name in _ROWS:
+    for title, block, name, beside in _ROWS:
         found = metrics.get(block) or {}
         if name in found:
-            low, high = found.get(f"{name}_low"), found.get(f"{name}_high")
-            interval = "" if low is None or high is None else f"{low:.4g} to {high:.4g}"
-            real = found.get(f"{name}_floor", found.get("real_accuracy", found.get(f"{name}_baseline")))
-            beside = "" if real is None or name == "membership_auc" else f"{real:.4g}"
-            lines.append(f"{title:28}{found[name]:>10.4g}   {interval:<20}{beside:>10}".rstrip())
-    return "\n".join(lines)
+            interval = f"{found[f'{name}_low']:.4g} to {found[f'{name}_high']:.4g}"
+            real = f"{found[beside]:.4g}" if beside else ""
+            mark = "*" if block == "likelihood" else ""
+            lines.append(f"{title:28}{found[name]:>10.4g}   {interval:<20}{real:>10}{mark}".rstrip())
+    return "\n".join(
+        [*lines, "* by mean and variance of the training images alone"] if metrics["likelihood"] else lines
+    )
 
 
 def verdicts(metrics: dict[str, Any]) -> str:
-    """A line an aspect: its verdict, and the rules that produced it; empty where there are none."""
+    """A line an aspect: its verdict, and the rules that produced it, with the numbers of those that are not met or what
+    they lack."""
     lines = []
-    for aspect, said in (metrics.get("verdicts") or {}).items():
+    for aspect, said in metrics["verdicts"].items():
         rules = "; ".join(
-            condition["rule"] + ("" if condition["met"] else " is not so") for condition in said["conditions"]
+            condition["rule"]
+            + {True: "", False: f" (not so: {condition['found']})", None: f" ({condition['found']})"}[condition["met"]]
+            for condition in said["conditions"]
         )
         lines.append(f"{aspect.replace('_', ' '):20}{said['verdict']:12}{rules}".rstrip())
     return "\n".join(lines)
@@ -56,7 +62,7 @@ def main() -> None:
     if not path.exists():
         sys.exit(f"{path.relative_to(workspace.root)} is missing; `make` makes it")
     metrics = files.read_json(path)
-    for part in filter(None, (table(metrics), verdicts(metrics))):
+    for part in (table(metrics), verdicts(metrics)):
         sys.stdout.write(f"\n{part}\n")
     sys.stdout.write(
         "\nsamples   samples/grid.png, samples/film.png\n"

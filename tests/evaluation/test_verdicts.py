@@ -38,7 +38,7 @@ def test_only_what_is_not_met_and_asked_for_fails() -> None:
     with pytest.raises(UserError) as raised:
         check_verdicts(verdicts, ["fidelity", "likelihood", "diversity"])
     assert str(raised.value) == (
-        "the verdicts of evaluate.fail_on are not met: likelihood (fidelity.recall > 0.5 is 0.5 > 0.5), "
-        "diversity (fidelity.fd < fidelity.fd_floor is 1.5 < 1); "
+        "the verdicts of evaluate.fail_on are not met: likelihood (fidelity.recall > 0.5: 0.5 > 0.5 is not so), "
+        "diversity (fidelity.fd < fidelity.fd_floor: 1.5 < 1 is not so); "
         "reports/report.html and metrics/evaluate.json hold all scores"
     )

@@ -1,1 +1,1 @@
-from tests.tracking.conftest import empty_database, workspace, written  # noqa: F401
+from tests.tracking.conftest import workspace, written  # noqa: F401

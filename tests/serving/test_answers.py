@@ -46,7 +46,9 @@ def trained(workspace: Workspace, params: Params, classes: tuple[str, ...]) -> W
     """A model and its snapshots, each with weights of its own that leave no image alike."""
     description = describe(params.model, params.diffusion, shape=(1, 8, 8), classes=classes, sigma_data=0.5)
     kept = workspace.root / "kept"
-    for number, path in enumerate([workspace.denoiser, *(kept / each.file for each in planned(params.train))]):
+    for number, path in enumerate(
+        [workspace.denoiser, workspace.raw, *(kept / each.file for each in planned(params.train))]
+    ):
         with seeded_global(number, "weights"):
             denoiser = build_model(description, torch.device("cpu")).denoiser
             for parameter in denoiser.network.parameters():

@@ -1,6 +1,7 @@
 """Stage `evaluate` with real digits in place of samples: names, floors, bytes, and samples that don't fit."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -12,14 +13,17 @@ from rediffuse import files
 from rediffuse.data.card import Card
 from rediffuse.data.dataset import load_split
 from rediffuse.errors import UserError
+from rediffuse.evaluation.sweep import evaluations_table, guidance_table, sweep_metrics
 from rediffuse.model import build_model, describe, save_model
 from rediffuse.params import Params
 from rediffuse.pictures import class_grid
 from rediffuse.randomness import seeded_global
+from rediffuse.tables import write_table
 from rediffuse.workspace import Workspace
 from stages.evaluate import evaluate
 from stages.reference import reference
 from tests.data.planted import contents
+from tests.evaluation.report.conftest import unpainted  # noqa: F401
 
 
 def with_samples(workspace: Workspace, params: Params, count: int) -> Workspace:
@@ -40,10 +44,10 @@ def with_samples(workspace: Workspace, params: Params, count: int) -> Workspace:
     workspace.plot("training").parent.mkdir(parents=True)
     workspace.plot("training").write_text("step,loss,lr\n1,2.0,0.001\n2,1.0,0.002\n")
     workspace.plot("validation").write_text("step,val_loss,val_loss_ema\n2,1.5,1.4\n")
-    workspace.plot("sweep_guidance").write_text(
-        "guidance,fd,fd_low,fd_high,precision,recall,cas_accuracy,gan_test_accuracy\n1.0,2.0,1.5,2.5,0.9,0.9,0.9,0.9\n"
-    )
-    workspace.plot("sweep_evaluations").write_text("sampler,steps,evaluations,fd,fd_low,fd_high\nheun,3,5,2,1.5,2.5\n")
+    # Of a sweep that nothing was asked of.
+    write_table(workspace.plot("sweep_guidance"), guidance_table([]))
+    write_table(workspace.plot("sweep_evaluations"), evaluations_table([]))
+    files.write_json(workspace.metrics("sweep"), sweep_metrics([], [], {}))
     description = describe(params.model, params.diffusion, shape=card.shape, classes=card.classes, sigma_data=card.std)
     with seeded_global(0, "test"):
         model = build_model(description, torch.device("cpu"))
@@ -181,8 +185,9 @@ def test_the_figures_lie_beside_the_report(evaluated: Workspace) -> None:
     assert {"training.png", "noise_levels.png", "confusion.png", "suspicious.png"} <= names
 
 
+@pytest.mark.usefixtures("unpainted")
 def test_a_verdict_that_is_not_met_can_fail_the_stage_and_leaves_everything_written(
-    evaluated: Workspace, params: Params
+    evaluated: Workspace, params: Params, tmp_path: Path
 ) -> None:
     asked = {
         "fidelity": ("fidelity.fd <= 2 * fidelity.fd_floor",),
@@ -193,15 +198,11 @@ def test_a_verdict_that_is_not_met_can_fail_the_stage_and_leaves_everything_writ
     evaluation = params.evaluate.model_copy(
         update={"verdicts": verdicts, "fail_on": ("fidelity", "memorisation", "diversity")}
     )
-    written = {path: path.read_bytes() for path in (evaluated.metrics("evaluate"), evaluated.report)}
-    try:
-        evaluated.metrics("evaluate").unlink()
-        with pytest.raises(UserError, match=r"fail_on are not met: diversity \(fidelity\.recall > 1 is 0\.\d+ > 1\);"):
-            evaluate(params.model_copy(update={"evaluate": evaluation}), evaluated)
-        judged = json.loads(evaluated.metrics("evaluate").read_text())["verdicts"]
-    finally:
-        for path, content in written.items():
-            path.write_bytes(content)
+    made = Workspace.at(shutil.copytree(evaluated.root, tmp_path / "copy"))
+    made.metrics("evaluate").unlink()
+    with pytest.raises(UserError, match=r"are not met: diversity \(fidelity\.recall > 1: 0\.\d+ > 1 is not so\);"):
+        evaluate(params.model_copy(update={"evaluate": evaluation}), made)
+    judged = json.loads(made.metrics("evaluate").read_text())["verdicts"]
     found = {aspect: judged[aspect]["verdict"] for aspect in asked}
     assert found == {"fidelity": "met", "diversity": "not met", "memorisation": "not asked"}
 
@@ -229,9 +230,10 @@ def test_a_test_set_too_small_for_the_neighbours_is_a_users_error_too(evaluated:
     assert outs(evaluated) == first
 
 
-def test_without_a_likelihood_the_rest_is_what_it_was(own_workspace: Workspace, params: Params) -> None:
-    made = with_samples(own_workspace, params, 200)
-    first = evaluate(params, made)
+@pytest.mark.usefixtures("unpainted")
+def test_without_a_likelihood_the_rest_is_what_it_was(evaluated: Workspace, params: Params, tmp_path: Path) -> None:
+    made = Workspace.at(shutil.copytree(evaluated.root, tmp_path / "copy"))
+    first = json.loads(made.metrics("evaluate").read_text())
     off = params.evaluate.likelihood.model_copy(update={"method": "none"})
     evaluation = params.evaluate.model_copy(update={"likelihood": off})
     metrics = evaluate(params.model_copy(update={"evaluate": evaluation}), made)
@@ -241,10 +243,11 @@ def test_without_a_likelihood_the_rest_is_what_it_was(own_workspace: Workspace, 
     first["protocol"].pop("likelihood")
     assert metrics.pop("verdicts")["likelihood"]["verdict"] == "not asked"
     assert first.pop("verdicts").keys() == params.evaluate.verdicts.model_dump().keys()
-    assert metrics == first
+    assert json.loads(json.dumps(metrics)) == first
     assert "How likely" not in made.report.read_text()
 
 
+@pytest.mark.usefixtures("unpainted")
 def test_data_without_classes_is_scored_by_an_untrained_extractor(own_workspace: Workspace, params: Params) -> None:
     made = own_workspace
     card = json.loads(made.card.read_text()) | {"classes": [], "class_counts": {}}

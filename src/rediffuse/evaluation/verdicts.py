@@ -36,7 +36,7 @@ def check_verdicts(verdicts: Mapping[str, Any], fail_on: Iterable[str]) -> None:
     for aspect in fail_on:
         if verdicts[aspect]["verdict"] == NOT_MET:
             broken = [condition for condition in verdicts[aspect]["conditions"] if condition["met"] is False]
-            found = "; ".join(f"{condition['rule']} is {condition['found']}" for condition in broken)
+            found = "; ".join(f"{condition['rule']}: {condition['found']} is not so" for condition in broken)
             failed.append(f"{aspect} ({found})")
     if failed:
         raise VerdictError(

@@ -34,8 +34,8 @@ class Reading:
 def templates(package: str) -> Environment:
     """The HTML templates in the folder of a package, and below them the ones of this folder: base, style and parts.
 
-    Filters: inline (the bytes of a PNG or JPEG as an address), three (decimals), breakable (a long name, that
-    may go on in the next line behind a dot or an underscore).
+    Filters: inline (the bytes of a PNG or JPEG as an address), breakable (a long name, that may go on in
+    the next line behind a dot or an underscore).
     """
     environment = Environment(
         loader=ChoiceLoader([PackageLoader(name, ".") for name in (package, __name__)]),
@@ -46,7 +46,6 @@ def templates(package: str) -> Environment:
     )
     environment.filters["inline"] = _data_address
     environment.filters["breakable"] = _breakable
-    environment.filters["three"] = lambda value: f"{value:.3f}"
     return environment
 
 

@@ -18,21 +18,29 @@ def test_the_code_digest_follows_what_the_stage_depends_on(tmp_path) -> None:
     workspace = Workspace.at(tmp_path)
     workspace.denoiser.parent.mkdir()
     workspace.denoiser.write_bytes(b"weights")
-    assert identity(workspace).code == ""
+    assert identity(workspace).code == {}
     (tmp_path / "stages").mkdir()
-    (tmp_path / "stages" / "evaluate.py").write_text("one")
-    pipeline = "stages:\n  evaluate:\n    deps:\n      - stages/evaluate.py\n      - src/rediffuse/{}\n"
+    for stage in ("train", "evaluate"):
+        (tmp_path / "stages" / f"{stage}.py").write_text("one")
+    pipeline = (
+        "stages:\n  train:\n    deps:\n      - src/rediffuse/model.py\n"
+        "  split:\n    deps:\n      - src/rediffuse/model.py\n"
+        "  evaluate:\n    deps:\n      - stages/evaluate.py\n      - src/rediffuse/{}\n"
+    )
     workspace.pipeline.write_text(pipeline.format("seeds.py"))
     first = identity(workspace)
     assert first.model_sha256 == hashlib.sha256(b"weights").hexdigest()
     assert first.model_md5 == hashlib.md5(b"weights").hexdigest()
-    assert len(first.code) == 64
+    assert list(first.code) == ["train", "evaluate"]
+    assert [len(digest) for digest in first.code.values()] == [64, 64]
+    of_train = first.code["train"]
     assert identity(workspace) == first
     (tmp_path / "stages" / "evaluate.py").write_text("two")
     assert identity(workspace).code != first.code
     (tmp_path / "stages" / "evaluate.py").write_text("one")
     workspace.pipeline.write_text(pipeline.format("frechet.py"))
-    assert identity(workspace).code != first.code
+    assert identity(workspace).code["evaluate"] != first.code["evaluate"]
+    assert identity(workspace).code["train"] == of_train
 
 
 def test_what_machines_with_equal_numbers_do_not_share_is_not_on_the_page() -> None:

@@ -1,8 +1,8 @@
 """The model card: front matter that the hub reads, and Markdown in which a user's names are text."""
 
+from dataclasses import replace
 from typing import Any
 
-import pytest
 from ruamel.yaml import YAML
 
 from rediffuse.evaluation.report.answers import NO_PROOF
@@ -12,8 +12,6 @@ from tests.evaluation.report.constructed import HOSTILE, PARAMS, data_card, metr
 
 
 def card_of(report: Report, **changes: Any) -> str:
-    from dataclasses import replace
-
     return render_card(report, replace(data_card(HOSTILE), **changes), metrics(HOSTILE), PARAMS)
 
 
@@ -23,27 +21,12 @@ def front(text: str) -> dict[str, Any]:
     return dict(YAML(typ="safe").load(matter))
 
 
-def test_the_front_matter_is_yaml_with_licence_tags_data_and_metrics(whole: Report) -> None:
+def test_the_front_matter_is_yaml_with_tags_and_metrics_and_nothing_of_the_data(whole: Report) -> None:
     found = front(card_of(whole))
-    assert found["license"] == "cc-by-4.0"
-    assert found["datasets"] == ["digits"]
+    # The data's licence is not the model's, and its name is none of the hub's data sets.
+    assert set(found) == {"library_name", "pipeline_tag", "tags", "metrics"}
     assert {"diffusion", "edm"} <= set(found["tags"])
     assert found["metrics"] == ["fd", "kid", "precision", "recall", "f1", "density", "coverage", "accuracy"]
-
-
-@pytest.mark.parametrize(
-    ("licence", "expected"),
-    [
-        ("MIT", {"license": "mit"}),
-        ("Ask: the 'museum'\n- first", {"license": "other", "license_name": "Ask: the 'museum'\n- first"}),
-        ("", {}),
-    ],
-)
-def test_a_licence_the_hub_does_not_know_is_named_and_none_is_made_up(
-    whole: Report, licence: str, expected: dict[str, str]
-) -> None:
-    found = front(card_of(whole, licence=licence))
-    assert {name: value for name, value in found.items() if name.startswith("license")} == expected
 
 
 def test_every_row_of_a_table_has_as_many_cells_as_its_headings(whole: Report) -> None:
@@ -61,13 +44,22 @@ def test_scores_come_with_interval_and_floor_and_verdicts_with_their_rules(whole
     text = card_of(whole)
     for expected in (
         r"| Fréchet distance | 4.1 \[3.79 to 4.41\] | 0.82 \[0.7 to 0.94\] |",
-        r"| Fidelity | not met | fidelity.fd \<= 2 \* fidelity.fd\_floor (4.1 \<= 1.64) |",
+        r"| Fidelity | not met | fidelity.fd \<= 2 \* fidelity.fd\_floor (not so: 4.1 \<= 1.64) |",
         NO_PROOF,
+        "| licence | CC BY 4.0 |",
+        "images: 180; folds: 8; neighbours: 3; reference: train (1437 images)",
+        "| noised | 65.1 | 4.4 |",
         "make verify",
         "629916cceac3",
         "ab" * 32,
     ):
         assert expected in text, expected
+
+
+def test_without_utility_it_says_why(whole: Report) -> None:
+    assert "Use to a classifier" not in card_of(whole)
+    reason = "none: the data has no classes"
+    assert f"Use to a classifier: {reason}." in card_of(replace(whole, utility=[], no_utility=reason))
 
 
 def test_a_name_is_text_in_markdown() -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from rediffuse.evaluation.report.answers import read_likelihood, read_memorisation, read_utility
+from rediffuse.evaluation.report.answers import read_attacks, read_copies, read_likelihood, read_utility
 from rediffuse.evaluation.report.names import SCORES
 from rediffuse.evaluation.report.readings import notes, read_fidelity, standing
 from tests.evaluation.report.constructed import controls, estimate, fidelity, metrics
@@ -29,24 +29,28 @@ def test_two_scores_differ_only_where_their_intervals_do_not_touch(
 
 def test_a_score_without_an_interval_is_not_judged() -> None:
     assert standing({"s": 5.0, "s_floor": 1.0}, "s", lower=True) == "unknown"
+    assert standing(estimate("s", 5.0, 1.0) | {"s_floor": 1.0}, "s", lower=True) == "unknown"
     (row,) = read_fidelity({"fd": 5.0, "fd_floor": 2.0})
     assert row.good is None
     assert row.interval == ""
-    assert row.words == "2.5 times as far from the training images as real test images are."
+    assert row.words == "Farther from the training images than real test images are: 2.5 times the floor."
 
 
-def test_an_overlap_is_called_what_this_test_set_can_not_tell_and_never_equal() -> None:
+def test_an_overlap_is_no_difference_that_is_shown_and_no_praise() -> None:
     scores = estimate("fd", 0.9, 0.2) | estimate("fd_floor", 0.8, 0.1)
     (row,) = read_fidelity(scores, controls())
-    assert row.words == "This test set can't tell it from real images: the intervals overlap."
+    assert row.words == "No difference from real test images is shown: the intervals overlap."
     assert (row.value, row.interval, row.floor, row.floor_interval) == ("0.9", "0.7 to 1.1", "0.8", "0.7 to 0.9")
-    assert row.good is True
+    assert row.good is None
+    (row,) = read_fidelity(estimate("recall", 0.9, 0.2) | estimate("recall_floor", 0.8, 0.1))
+    assert row.words.endswith("No difference is shown: the intervals overlap.")
+    assert row.good is None
 
 
 @pytest.mark.parametrize(
     ("fd", "place"),
     [
-        (4.1, "That is between half of the training images and real images without one class."),
+        (4.1, "Still nearer than real images without one class."),
         (100.0, "That is between noised real images and blurred real images."),
         (600.0, "Farther than every control."),
     ],
@@ -69,6 +73,20 @@ def test_every_score_has_its_row_in_one_order() -> None:
     assert [row.name for row in rows] == [score.title for score in SCORES]
 
 
+def test_distances_below_zero_are_explained_and_others_are_not() -> None:
+    below = fidelity() | estimate("kid", -0.02, 0.01) | estimate("mmd", -1.9, 0.2)
+    lines = notes(below, images=10_000, generated=50_000)
+    assert [line for line in lines if "below 0" in line] == [lines[0]]
+    assert lines[0].startswith("KID and MMD below 0: the estimate is unbiased")
+    assert not any("below 0" in line for line in notes(fidelity(), images=10_000, generated=50_000))
+
+
+def test_the_deviation_of_the_classes_is_held_against_that_of_real_images() -> None:
+    labels = estimate("deviation", 0.3, 0.05) | estimate("deviation_floor", 0.1, 0.05) | {"by_class": {}}
+    row = read_fidelity({"labels": labels})[0]
+    assert (row.interval, row.floor_interval, row.good) == ("0.250 to 0.350", "0.050 to 0.150", False)
+
+
 def test_few_images_are_called_few() -> None:
     (line,) = notes({}, images=180, generated=1440)
     assert line.startswith("Each score is of 180 images: one of them is 0.6 points of precision.")
@@ -78,14 +96,14 @@ def test_few_images_are_called_few() -> None:
 @pytest.mark.parametrize(
     ("low", "high", "good", "words"),
     [
-        (0.01, 0.05, False, "more than chance explains"),
-        (-0.01, 0.05, True, "none that this test set could show"),
+        (0.01, 0.05, False, "beyond the interval"),
+        (-0.01, 0.05, None, "none is shown"),
         (-0.05, -0.01, True, "gains points"),
     ],
 )
-def test_a_gap_to_real_counts_only_beyond_its_interval(low: float, high: float, good: bool, words: str) -> None:
+def test_a_gap_to_real_counts_only_beyond_its_interval(low: float, high: float, good: bool | None, words: str) -> None:
     utility = metrics(("a", "b"))["utility"] | {"cas_gap": (low + high) / 2, "cas_gap_low": low, "cas_gap_high": high}
-    gap = next(row for row in read_utility(utility) if row.name == "Gap to real")
+    gap = next(row for row in read_utility(utility, repeats=3) if row.name == "Gap to real")
     assert gap.good is good
     assert words in gap.words
 
@@ -95,35 +113,56 @@ def test_utility_names_its_trainings_and_what_shuffled_labels_get() -> None:
     assert "98.5 of 100 generated images" in gan_test.words
     assert "With the labels shuffled: 10.2." in gan_test.words
     assert "(mean of 3 trainings)" in cas.words
-    assert read_utility(None) == []
+    assert read_utility(None, repeats=3) == []
 
 
 @pytest.mark.parametrize(
-    ("ct", "good", "words"),
+    ("ct", "error", "good", "words"),
     [
-        (-9.0, False, "what copying looks like"),
-        (-2.5, True, "A little nearer to"),
-        (0.3, True, "within what this test set can tell"),
-        (2.5, True, "A little farther from"),
-        (8.0, True, "no copies, but not yet real either"),
+        (-1.3, 0.5, False, "what copying does"),
+        (-9.0, 9.5, None, "the interval holds 0"),
+        (0.3, 0.5, None, "the interval holds 0"),
+        (1.3, 0.5, None, "not yet real either"),
     ],
 )
-def test_c_t_far_below_zero_is_copying_and_far_above_is_not_yet_real(ct: float, good: bool, words: str) -> None:
-    row = read_memorisation({"ct": ct, "ct_floor": 0.1})[0]
+def test_c_t_is_copying_where_its_interval_lies_below_zero(
+    ct: float, error: float, good: bool | None, words: str
+) -> None:
+    row = read_copies(metrics(())["memorisation"] | estimate("ct", ct, error))[0]
     assert row.good is good
     assert words in row.words
+    assert "chance" not in row.words
+
+
+@pytest.mark.parametrize(
+    ("changes", "name"),
+    [
+        ({"pixel_copies": 2, "pixel_copies_floor": 1}, "The same, pixel by pixel"),
+        (estimate("copies", 0.03, 0.005), "Suspiciously near"),
+        (estimate("authenticity", 0.4, 0.05) | estimate("authenticity_floor", 0.6, 0.05), "Authenticity"),
+    ],
+)
+def test_copies_beyond_those_among_real_images_are_marked_and_nothing_is_praised(
+    changes: dict[str, float], name: str
+) -> None:
+    asked = metrics(())["memorisation"]
+    assert {row.good for row in read_copies(asked)} == {None}
+    assert [row.name for row in read_copies(asked | changes) if row.good is False] == [name]
+    # Of a run that has no floors of these, none is a copy by chance alone.
+    bare = {key: value for key, value in asked.items() if not key.startswith(("copies_", "pixel_copies_"))}
+    assert {row.good for row in read_copies(bare)} == {None}
+    assert read_copies(bare | {"pixel_copies": 1})[-1].good is False
 
 
 def test_membership_is_found_where_its_interval_lies_above_chance() -> None:
     asked = metrics(())["memorisation"]
-    by_name = {row.name: row for row in read_memorisation(asked)}
-    assert by_name["Membership inference, AUC"].good is True
-    found = asked | estimate("membership_auc", 0.8, 0.05)
-    row = next(row for row in read_memorisation(found) if row.name == "Membership inference, AUC")
+    by_name = {row.name: row for row in read_attacks(asked)}
+    assert by_name["Membership inference, AUC"].good is None
+    row = read_attacks(asked | estimate("membership_auc", 0.8, 0.05))[0]
     assert row.good is False
     assert "80 times of 100; chance is 50" in row.words
     assert by_name["Planted canaries"].good is False
-    assert read_memorisation(None) == []
+    assert read_attacks(None) == read_copies(None) == []
 
 
 def test_bits_are_good_only_where_their_interval_lies_below_the_baseline() -> None:

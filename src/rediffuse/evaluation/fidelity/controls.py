@@ -12,6 +12,7 @@ from rediffuse.evaluation.fidelity.standard import Standard
 from rediffuse.evaluation.row_order import own_order
 
 HALF = "half_of_train"
+HALF_FOLDS = 4  # one alone scatters threefold where folds are small, and more tell little
 
 
 def score_controls(
@@ -33,7 +34,7 @@ def score_controls(
     one, other = _halves(standard.train, settings)
     least = least_images(settings.neighbours)
     if len(other) >= max(least, settings.coverage_neighbours + 1):
-        scores[HALF] = _score(Standard(other, settings), one[:size], size)
+        scores[HALF] = _score(Standard(other, settings), one[: HALF_FOLDS * size], size)
     for name, features in controls.items():
         if len(features) >= least:
             order = settings.draw(f"controls/{name}").permutation(len(features))

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from rediffuse.charts import Picture
 from rediffuse.data.card import Card
-from rediffuse.evaluation.report.answers import read_likelihood, read_memorisation, read_utility
+from rediffuse.evaluation.report.answers import read_attacks, read_copies, read_likelihood, read_utility
+from rediffuse.evaluation.report.captions import captions, sweep_floor
 from rediffuse.evaluation.report.cost import Cost
 from rediffuse.evaluation.report.facts import (
     Identity,
@@ -18,6 +19,8 @@ from rediffuse.evaluation.report.facts import (
     data_facts,
     digest_facts,
     environment_facts,
+    made_by,
+    model_facts,
     protocol_facts,
     shape_text,
 )
@@ -36,8 +39,6 @@ from rediffuse.evaluation.report.tables import class_table, controls_table, extr
 from rediffuse.evaluation.report.verdicts import read_verdicts
 from rediffuse.params import flatten
 
-NO_CLASSES = "none: the data has no classes"
-
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Made:
@@ -47,7 +48,8 @@ class Made:
         grid, film: PNG bytes; raw_grid: of the raw weights, None where there are none.
         suspicious: of `suspicious_picture`.
         training, validation, noise_levels: tables, as `figures.curves` reads them.
-        guidance, evaluations: of the stage sweep; empty where nothing was asked of it.
+        suspicious_count: images in its first row.
+        guidance, evaluations: of the stage sweep; empty where nothing was asked of it; sweep_protocol: how it scored.
         confusion: counts (actual, predicted) of the classifier trained on generated images; None without classes.
         cost: of the model.
         identity: digests of model and code.
@@ -58,11 +60,13 @@ class Made:
     raw_grid: bytes | None
     film: bytes
     suspicious: Picture
+    suspicious_count: int
     training: pd.DataFrame
     validation: pd.DataFrame
     noise_levels: pd.DataFrame
     guidance: pd.DataFrame
     evaluations: pd.DataFrame
+    sweep_protocol: Mapping[str, Any]
     confusion: NDArray[np.int64] | None
     cost: Cost
     identity: Identity
@@ -79,7 +83,6 @@ def assemble(metrics: dict[str, Any], card: Card, params: dict[str, Any], made: 
     repeats = params["reference"]["repeats"]
     sample, fidelity, utility = params["sample"], metrics["fidelity"], metrics["utility"]
     protocol = metrics["protocol"]
-    of_fidelity = protocol.get("fidelity", protocol)
     extractor = str(params["reference"]["extractors"][0])
     return Report(
         title=title_of(card, params),
@@ -90,22 +93,32 @@ def assemble(metrics: dict[str, Any], card: Card, params: dict[str, Any], made: 
         raw_grid=made.raw_grid,
         film=made.film,
         fidelity=read_fidelity(fidelity, metrics.get("controls")),
-        notes=notes(fidelity, images=of_fidelity["images"], generated=metrics["n_samples"]),
+        notes=notes(fidelity, images=protocol["fidelity"]["images"], generated=metrics["n_samples"]),
         controls=controls_table(fidelity, metrics.get("controls")),
         extractors=extractors_table(extractor, fidelity, metrics.get("by_extractor")),
         by_class=class_table(fidelity, utility, card.classes),
-        utility=read_utility(utility, repeats=repeats if "cas_accuracy_low" in (utility or {}) else None),
-        no_utility="" if utility else _no_utility(protocol),
+        utility=read_utility(utility, repeats=repeats),
+        no_utility="" if utility else protocol["utility"],
         gain=gain_table(utility),
-        memorisation=read_memorisation(metrics.get("memorisation")),
+        copies=read_copies(metrics.get("memorisation")),
+        attacks=read_attacks(metrics.get("memorisation")),
         likelihood=read_likelihood(metrics["likelihood"]),
         figures=_figures(metrics, card.classes, float(sample["guidance"]), made),
+        captions=captions(
+            metrics,
+            made.sweep_protocol,
+            made.guidance,
+            classes=len(card.classes),
+            suspicious=made.suspicious_count,
+        ),
+        model=model_facts(params),
         cost=cost_facts(made.cost),
         data=data_facts(card),
-        protocol=protocol_facts(protocol),
+        protocol=protocol_facts(protocol | ({"sweep": made.sweep_protocol} if made.sweep_protocol else {})),
         environment=environment_facts(made.environment),
         digests=digest_facts(card, made.identity, protocol),
         params={name: str(value) for name, value in flatten(params).items()},
+        made_by=made_by(made.identity.model_md5),
     )
 
 
@@ -114,13 +127,9 @@ def title_of(card: Card, params: dict[str, Any]) -> str:
     return f"{params['model']['name']} · {params['diffusion']['preset']} · {card.source}"
 
 
-def _no_utility(protocol: Mapping[str, Any]) -> str:
-    words = protocol.get("utility", NO_CLASSES)
-    return words if isinstance(words, str) else NO_CLASSES
-
-
 def _figures(metrics: dict[str, Any], classes: Sequence[str], guidance: float, made: Made) -> dict[str, Picture]:
     fidelity, utility = metrics["fidelity"], metrics["utility"] or {}
+    floor = sweep_floor(metrics, made.sweep_protocol)
     figures = {"training": training_curves(made.training, made.validation)}
     figures["noise_levels"] = noise_level_curve(made.noise_levels)
     figures["suspicious"] = made.suspicious
@@ -133,7 +142,7 @@ def _figures(metrics: dict[str, Any], classes: Sequence[str], guidance: float, m
     if augmentation := utility.get("augmentation"):
         figures["gain"] = gain_picture(augmentation)
     if len(made.guidance):
-        figures["guidance"] = guidance_curve(made.guidance, guidance)
+        figures["guidance"] = guidance_curve(made.guidance, guidance, floor)
     if len(made.evaluations):
-        figures["evaluations"] = evaluations_curve(made.evaluations)
+        figures["evaluations"] = evaluations_curve(made.evaluations, floor)
     return figures

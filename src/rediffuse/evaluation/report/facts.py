@@ -20,7 +20,14 @@ COMMANDS = (
     ("dvc repro", "makes whatever is not up to date"),
     ("make verify", "makes everything once more, beside this, and compares every byte"),
 )
+CODE = {"train": "code of the model", "sample": "code of the samples", "evaluate": "code of the scores"}
+"""What the code of a stage decides."""
 _KINDS = {1: "grey", 3: "RGB"}
+_EMA = {
+    "constant": "exponential, decay {ema_decay:g}, from step {ema_start} on",
+    "power": "power of the step, length {ema_length:g} of the training",
+}
+_LENGTHS = {"ode": "adaptive, tolerance {tolerance:g}"}
 _PREFIXES = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 
 
@@ -30,24 +37,25 @@ class Identity:
 
     Args:
         model_sha256, model_md5: of models/denoiser.safetensors; dvc.lock lists the MD5.
-        code: SHA-256 of the code that the stage evaluate depends on; empty where no dvc.yaml names it.
+        code: by stage, SHA-256 of the code that it depends on; of those of CODE that dvc.yaml names.
     """
 
     model_sha256: str
     model_md5: str
-    code: str
+    code: Mapping[str, str]
 
 
 def identity(workspace: Workspace) -> Identity:
     """The digests of the model here and of the running code.
 
-    The code is what dvc.yaml lists for the stage `evaluate`: a change of it makes the report again, so the digest is
-    never an older one than the report.
+    The code is what dvc.yaml lists for each stage. The stage `evaluate` depends on all of it: a change makes the report
+    again, so no digest is older than the report.
     """
-    deps = stage_files(workspace)["evaluate"].deps if "evaluate" in stage_files(workspace) else ()
-    parts = [str(dep.relative_to("src/rediffuse")) for dep in deps if dep.is_relative_to("src/rediffuse")]
-    stage = Path(workspace.root, "stages", "evaluate.py")
-    code = source_digest(stage, parts) if parts and stage.is_file() else ""
+    code = {}
+    for name, stage in stage_files(workspace).items():
+        parts = [str(dep.relative_to("src/rediffuse")) for dep in stage.deps if dep.is_relative_to("src/rediffuse")]
+        if name in CODE and parts:
+            code[name] = source_digest(Path(workspace.root, "stages", f"{name}.py"), parts)
     return Identity(files.sha256(workspace.denoiser), files.md5(workspace.denoiser), code)
 
 
@@ -70,6 +78,41 @@ def data_facts(card: Card) -> dict[str, str]:
         "mean and standard deviation on [-1, 1]": f"{number(card.mean)}, {number(card.std)}",
     }
     return {name: value for name, value in facts.items() if value}
+
+
+def made_by(model_md5: str) -> str:
+    """The command that lists the commits which brought this model to dvc.lock, the first of them first."""
+    return f"git log --reverse --oneline -S{model_md5} -- dvc.lock"
+
+
+def model_facts(params: Mapping[str, Any]) -> dict[str, str]:
+    """What the model is, how it was trained and how it is sampled, from the tracked parameters."""
+    model, diffusion, train, sample = (params[section] for section in ("model", "diffusion", "train", "sample"))
+    length = _LENGTHS.get(sample["sampler"], "{steps} steps, grid {grid}")
+    return {
+        "network": _named(model["name"], model),
+        "precision": model["precision"],
+        "path from data to noise": _named(diffusion["process"], diffusion),
+        "the network predicts": diffusion["prediction"],
+        # The section's key edm is of the path of that name.
+        "weighting of the loss": _named(diffusion["weighting"], {} if diffusion["weighting"] == "edm" else diffusion),
+        "noise levels in training": _named(diffusion["noise_levels"], diffusion),
+        "training": f"{train['steps']:,} steps × {train['batch_size']} images, {train['schedule']}, peak learning rate "
+        f"{train['lr']:g}, seed {params['seed']}",
+        "averaged weights": _EMA[train["ema"]].format(**train),
+        "labels": f"left out of {100 * train['label_drop']:g} of 100 training examples",
+        "sampler": f"{sample['sampler']}, {length.format(**sample)}",
+        "guidance": "1 (off)"
+        if sample["guidance"] == 1
+        else f"{sample['guidance']:g} ({sample['guidance_reference']})",
+        "images drawn": f"{sample['count']:,} in batches of {sample['batch_size']}, seed {sample['seed']}",
+    }
+
+
+def _named(name: str, section: Mapping[str, Any]) -> str:
+    """The name of a part, and what its section sets for it."""
+    settings = section.get(name)
+    return f"{name} ({_text(settings)})" if isinstance(settings, Mapping) else str(name)
 
 
 def cost_facts(cost: Cost) -> dict[str, str]:
@@ -106,7 +149,7 @@ def _text(value: Any) -> str:
     if isinstance(value, list | tuple):
         return ", ".join(map(_text, value))
     if isinstance(value, Mapping):
-        return ", ".join(f"{name} {_text(each)}" for name, each in value.items())
+        return "; ".join(f"{name} {_text(each)}" for name, each in value.items())
     return str(value)
 
 
@@ -138,5 +181,5 @@ def digest_facts(card: Card, identity: Identity, protocol: Mapping[str, Any]) ->
         "model, SHA-256": identity.model_sha256,
         "model, MD5 (dvc.lock)": identity.model_md5,
         **extractors,
-        **({"code of the scores, SHA-256": identity.code} if identity.code else {}),
+        **{f"{CODE[stage]}, SHA-256": digest for stage, digest in identity.code.items()},
     }

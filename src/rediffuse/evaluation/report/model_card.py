@@ -14,12 +14,9 @@ from rediffuse.data.card import Card
 from rediffuse.evaluation.report.answers import NO_PROOF
 from rediffuse.evaluation.report.facts import COMMANDS
 from rediffuse.evaluation.report.page import Report
+from rediffuse.evaluation.report.tables import Table
 from rediffuse.pages import Reading
 
-_LICENCES = re.compile(
-    r"(?:cc0-1\.0|cc-by(?:-nc)?(?:-sa|-nd)?-(?:2\.0|2\.5|3\.0|4\.0)|mit|apache-2\.0|bsd-[23]-clause|odbl|pddl)"
-)
-"""The hub's identifiers of licences that data sets have."""
 _MARKUP = re.compile(r"([\\`*_{}\[\]<>#|~&$])")
 _METRICS = ("fd", "kid", "precision", "recall", "f1", "density", "coverage")
 
@@ -35,30 +32,30 @@ def render_card(report: Report, card: Card, metrics: Mapping[str, Any], params: 
     """
     sections = (
         _model(report, params),
+        _table("Model", ("", ""), list(report.model.items())),
         _table("What it costs", ("", ""), list(report.cost.items())),
         _data(report),
         _use(card),
-        _training(params),
         _verdicts(report),
         _scores(report),
         _memorisation(report),
+        _protocol(report),
         _again(report),
     )
     body = "\n\n".join(section for section in sections if section)
-    return f"---\n{front_matter(card, metrics, params)}---\n\n{body}\n"
+    return f"---\n{front_matter(metrics, params)}---\n\n{body}\n"
 
 
-def front_matter(card: Card, metrics: Mapping[str, Any], params: Mapping[str, Any]) -> str:
-    """The YAML that the hub reads: licence, tags, data set, metrics."""
-    licence = re.sub(r"[\s_]+", "-", card.licence.strip().lower())
-    known = bool(_LICENCES.fullmatch(licence))
+def front_matter(metrics: Mapping[str, Any], params: Mapping[str, Any]) -> str:
+    """The YAML that the hub reads: tags and metrics.
+
+    No `license`: the data's is not the model's, and nobody gave one for that. No `datasets`: the hub takes names of its
+    own there.
+    """
     content: dict[str, Any] = {
-        **({"license": licence if known else "other"} if card.licence else {}),
-        **({"license_name": card.licence} if card.licence and not known else {}),
         "library_name": "rediffuse",
         "pipeline_tag": "unconditional-image-generation",
         "tags": ["diffusion", "image-generation", params["diffusion"]["preset"], params["model"]["name"]],
-        "datasets": [card.source],
         "metrics": [name for name in _METRICS if name in metrics["fidelity"]]
         + (["accuracy"] if metrics["utility"] else []),
     }
@@ -100,15 +97,6 @@ def _use(card: Card) -> str:
     )
 
 
-def _training(params: Mapping[str, Any]) -> str:
-    train = params["train"]
-    return (
-        "## Training\n\n"
-        f"{train['steps']:,} steps of {train['batch_size']} images, peak learning rate {train['lr']:g}, seed "
-        f"{params['seed']}; averaged weights ({train['ema']}). All parameters stand in the report and in params.yaml."
-    )
-
-
 def _verdicts(report: Report) -> str:
     rows = [
         (
@@ -124,15 +112,26 @@ def _verdicts(report: Report) -> str:
 def _scores(report: Report) -> str:
     groups = ((report.fidelity, "real test images"), (report.utility, "real images"), (report.likelihood, "baseline"))
     tables = [_readings(rows, floor) for rows, floor in groups if rows]
+    if report.controls:
+        tables.insert(1, _numbers(report.controls))
+    if report.no_utility:
+        tables.append(f"Use to a classifier: {escaped(report.no_utility)}.")
     note = "Numbers in brackets: 95 % intervals."
     return "\n\n".join(["## Scores", " ".join([note, *map(escaped, report.notes)]), *tables])
 
 
 def _memorisation(report: Report) -> str:
-    parts = ["## Memorisation audit"]
-    if report.memorisation:
-        parts.append(_readings(report.memorisation, "real, or chance"))
-    return "\n\n".join([*parts, NO_PROOF])
+    groups = ((report.copies, "real test images"), (report.attacks, "by chance"))
+    tables = [_readings(rows, floor) for rows, floor in groups if rows]
+    return "\n\n".join(["## Memorisation audit", *tables, NO_PROOF])
+
+
+def _protocol(report: Report) -> str:
+    rows = [
+        (block, "; ".join(f"{name}: {value}" for name, value in facts.items()))
+        for block, facts in report.protocol.items()
+    ]
+    return _table("How it was scored", ("scores", "by"), rows)
 
 
 def _again(report: Report) -> str:
@@ -142,6 +141,7 @@ def _again(report: Report) -> str:
             "## Again",
             "The same data, parameters and code give the same bytes on the same kind of machine:",
             f"```\n{commands}\n```",
+            f"The commit that made this model is the first that `{report.made_by}` lists.",
             _rows(("", ""), list(report.digests.items())),
             "Computed with "
             + ", ".join(f"{name} {escaped(value)}" for name, value in report.environment.items())
@@ -158,6 +158,11 @@ def _readings(readings: Sequence[Reading], floor: str) -> str:
         (row.name, both(row.value, row.interval), both(row.floor, row.floor_interval), row.words) for row in readings
     ]
     return _rows(("score", "value", floor, "which says"), rows)
+
+
+def _numbers(table: Table) -> str:
+    rows = [(name, *(cell.value for cell in cells)) for name, cells in table.rows]
+    return _rows(table.headings, rows)
 
 
 def _table(heading: str, headings: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:

@@ -52,21 +52,23 @@ SCORES = (
 
 GENERATED, REAL_TEST = "generated", "real test"
 
+HALF = "half_of_train"
+"""The control that is as good as real, and on a scale of its own: its reference is half as large."""
+
 CONTROLS = {
-    "half_of_train": "half of train",
-    "missing_class": "a class missing",
-    "noised": "noised",
-    "blurred": "blurred",
-    "shuffled": "shuffled",
-    "uniform": "uniform noise",
+    "missing_class": ("a class missing", "real images without one class"),
+    "noised": ("noised", "noised real images"),
+    "blurred": ("blurred", "blurred real images"),
+    "shuffled": ("shuffled", "shuffled real images"),
+    "uniform": ("uniform noise", "uniform noise"),
 }
-"""By their names in metrics/evaluate.json; the first is as good as real, the others are bad on purpose."""
+"""Images that are bad on purpose, by their names in metrics/evaluate.json: a name for a row, and one in a sentence."""
 
 ASPECTS = {
     "fidelity": ("Fidelity", "Do the images look real?"),
     "diversity": ("Diversity", "Is all that is real shown?"),
     "class_consistency": ("Class consistency", "Do they show the class asked for?"),
-    "memorisation": ("Memorisation", "Are they new?"),
+    "memorisation": ("Memorisation", "Does the model keep training images to itself, as far as this audit sees?"),
     "likelihood": ("Likelihood", "Are new real images probable?"),
 }
 """The name of each verdict, and the question it answers."""

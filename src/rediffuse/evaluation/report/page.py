@@ -9,20 +9,16 @@ from rediffuse.charts import Picture, on_paper
 from rediffuse.evaluation.report.answers import NO_PROOF
 from rediffuse.evaluation.report.facts import COMMANDS
 from rediffuse.evaluation.report.figures.classes import MOST
-from rediffuse.evaluation.report.tables import Table
+from rediffuse.evaluation.report.tables import HALF_ROW, Table
 from rediffuse.evaluation.report.verdicts import Verdict
 from rediffuse.pages import Reading, templates
 
-_CURVES = (
-    ("guidance", "Guidance", "The band: 95 % interval. Dashed: the scale of the samples above."),
-    ("evaluations", "What fewer evaluations cost", "Each sampler on its own grid. The band: 95 % interval."),
-    ("training", "Training", ""),
-    ("noise_levels", "Loss by noise level", "On the validation images."),
-)
-_PAIRS = (
-    "First row: generated images. Below each: the real training images nearest to it in feature space. Alike is good, "
-    "the same is a copy."
-)
+_CURVES = {
+    "guidance": "Guidance",
+    "evaluations": "What fewer evaluations cost",
+    "training": "Training",
+    "noise_levels": "Loss by noise level",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,11 +35,14 @@ class Report:
         by_class: a row a class.
         utility: of use to a classifier, or `no_utility`, why there are no such scores.
         gain: what generated images add to real ones.
-        memorisation, likelihood: their scores.
+        copies, attacks: of memorisation, what the images say, and what the model itself does.
+        likelihood: its scores.
         figures: by the name of their file: scale, by_class, confusion, training, noise_levels, guidance, evaluations,
             gain, suspicious. One that is missing is left out.
-        cost, data, environment, digests, params: facts by name, in the order given.
+        captions: of figures by their names, and of the pictures grid and film.
+        model, cost, data, environment, digests, params: facts by name, in the order given.
         protocol: facts by name, by block of scores.
+        made_by: the command that finds the commit which made the model.
     """
 
     title: str
@@ -60,21 +59,27 @@ class Report:
     utility: list[Reading]
     no_utility: str
     gain: Table | None
-    memorisation: list[Reading]
+    copies: list[Reading]
+    attacks: list[Reading]
     likelihood: list[Reading]
     figures: dict[str, Picture]
+    captions: dict[str, str]
+    model: dict[str, str]
     cost: dict[str, str]
     data: dict[str, str]
     protocol: dict[str, dict[str, str]]
     environment: dict[str, str]
     digests: dict[str, str]
     params: dict[str, str]
+    made_by: str
 
 
 def render(report: Report) -> str:
     """The page as HTML text."""
     template = templates("rediffuse.evaluation.report").get_template("report.html")
-    return template.render(report=report, commands=COMMANDS, curves=_CURVES, pairs=_PAIRS, no_proof=NO_PROOF, most=MOST)
+    return template.render(
+        report=report, commands=COMMANDS, curves=_CURVES, half_row=HALF_ROW, no_proof=NO_PROOF, most=MOST
+    )
 
 
 def figure_files(report: Report) -> dict[str, bytes]:

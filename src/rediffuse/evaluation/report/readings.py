@@ -1,19 +1,19 @@
 """One line of plain words for each score of fidelity: what its value says against that of real images.
 
-No line says more than the intervals allow: where they overlap, the two can't be told apart by this test set, which is
-not to say that they are equal.
+No line says more than the intervals allow: where they overlap no difference is shown, which is not to say that the two
+are equal.
 """
 
 from typing import Any, Literal
 
-from rediffuse.evaluation.report.names import Score, interval, scores_in, share
+from rediffuse.evaluation.report.names import CONTROLS, Score, interval, scores_in, share
 from rediffuse.pages import Reading, number
 
 Standing = Literal["alike", "better", "worse", "unknown"]
 SMALL = 1000  # images; below it one image is more than 0.1 points
 
-_ALIKE = "This test set can't tell it from real images: the intervals overlap."
-_NEARER = "Nearer to the training images than new real ones, beyond the intervals. Copies would be so, too: see Copies?"
+_ALIKE = "No difference from real test images is shown: the intervals overlap."
+_NEARER = "Nearer to the training images than new real ones, beyond the intervals. Copies would be so, too."
 _SHARES = {
     "precision": (
         "{value} of 100 generated images look like a real one; of real test images {floor}",
@@ -31,16 +31,10 @@ _SHARES = {
     ),
 }
 """Of each share: a sentence, and what a value above that of real images would mean."""
-_CONTROLS = {
-    "half_of_train": "half of the training images",
-    "missing_class": "real images without one class",
-    "noised": "noised real images",
-    "blurred": "blurred real images",
-    "shuffled": "shuffled real images",
-    "uniform": "uniform noise",
-}
+GOOD: dict[Standing, bool | None] = {"alike": None, "better": True, "worse": False, "unknown": None}
+"""How a standing is coloured: no difference that is shown is no praise."""
 _ENDINGS = {
-    "alike": "{0}. The difference is within the intervals.",
+    "alike": "{0}. No difference is shown: the intervals overlap.",
     "better": "{0}. More, beyond the intervals: {1}.",
     "worse": "{0}. Less, beyond the intervals.",
     "unknown": "{0}.",
@@ -48,18 +42,18 @@ _ENDINGS = {
 
 
 def standing(scores: dict[str, float], name: str, *, lower: bool) -> Standing:
-    """Where the interval of a score lies to that of its floor; to the floor itself where that has none.
+    """Where the interval of a score lies to that of its floor; unknown where one of them has none.
 
     Args:
         lower: whether less is better.
     """
-    floor = scores.get(f"{name}_floor")
-    low, high = scores.get(f"{name}_low"), scores.get(f"{name}_high")
-    if floor is None or low is None or high is None:
+    ends = [f"{name}{floor}_{end}" for floor in ("", "_floor") for end in ("low", "high")]
+    if any(end not in scores for end in ends):
         return "unknown"
-    if low <= scores.get(f"{name}_floor_high", floor) and scores.get(f"{name}_floor_low", floor) <= high:
+    low, high, floor_low, floor_high = (scores[end] for end in ends)
+    if low <= floor_high and floor_low <= high:
         return "alike"
-    return "better" if (high < floor) == lower else "worse"
+    return "better" if (high < floor_low) == lower else "worse"
 
 
 def read_fidelity(scores: dict[str, Any], controls: dict[str, dict[str, float]] | None = None) -> list[Reading]:
@@ -77,7 +71,7 @@ def read_fidelity(scores: dict[str, Any], controls: dict[str, dict[str, float]] 
                 score.written(scores[score.key]),
                 score.written(scores[f"{score.key}_floor"]),
                 _distance(scores, score, found, controls or {}) if score.lower else _share(scores, score, found),
-                {"alike": True, "better": True, "worse": False, "unknown": None}[found],
+                GOOD[found],
                 interval(scores, score.key, score.written),
                 interval(scores, f"{score.key}_floor", score.written),
             )
@@ -90,7 +84,9 @@ def read_fidelity(scores: dict[str, Any], controls: dict[str, dict[str, float]] 
                 share(labels["deviation_floor"]),
                 f"{100 * labels['deviation']:.1f} of 100 images would have to change class for the shares that the "
                 "judge sees to be those asked for. It errs on real images, too.",
-                None,
+                GOOD[standing(labels, "deviation", lower=True)],
+                interval(labels, "deviation", share),
+                interval(labels, "deviation_floor", share),
             )
         )
     return rows
@@ -108,7 +104,14 @@ def notes(scores: dict[str, Any], *, images: int, generated: int) -> list[str]:
     if images < SMALL:
         lines.append(
             f"Each score is of {images:,} images: one of them is {100 / images:.1f} points of precision. "
-            "Differences within the intervals are chance."
+            "No difference within the intervals is shown to be more than chance."
+        )
+    below = [score.short for score in scores_in(scores) if score.key in ("kid", "mmd") and scores[score.key] < 0]
+    if below:
+        lines.append(
+            f"{' and '.join(below)} below 0: the estimate is unbiased, so it falls below 0 where there is little to "
+            "find. The intervals hold this training set fixed; and folds whose labels cycle through the classes are "
+            "more alike than folds drawn by chance, which takes such an estimate lower still."
         )
     if "fd_full" in scores:
         lines.append(
@@ -132,16 +135,15 @@ def _distance(scores: dict[str, float], score: Score, found: Standing, controls:
         return _NEARER
     if value <= floor:
         return "No farther from the training images than real test images are."
-    times = f"{value / floor:.1f} times as far" if score.key == "fd" and floor > 0 else "Farther"
-    words = f"{times} from the training images {'as' if 'times' in times else 'than'} real test images are."
-    return words + (_among(value, score, controls) if found == "worse" else "")
+    words = "Farther from the training images than real test images are"
+    if score.key == "fd" and floor > 0:
+        words += f": {value / floor:.1f} times the floor"
+    return f"{words}." + (_among(value, score, controls) if found == "worse" else "")
 
 
 def _among(value: float, score: Score, controls: dict[str, dict[str, float]]) -> str:
-    """Between which controls a distance lies."""
-    known = sorted(
-        (found[score.key], _CONTROLS.get(name, name)) for name, found in controls.items() if score.key in found
-    )
+    """Between which controls a distance lies, of those on its scale."""
+    known = sorted((controls[name][score.key], words) for name, (_, words) in CONTROLS.items() if name in controls)
     nearer = [name for found, name in known if found < value]
     farther = [name for found, name in known if found > value]
     if not known:

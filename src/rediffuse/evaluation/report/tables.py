@@ -7,6 +7,7 @@ from typing import Any
 from rediffuse.evaluation.report.names import (
     CONTROLS,
     GENERATED,
+    HALF,
     REAL_TEST,
     Score,
     by_count,
@@ -16,7 +17,7 @@ from rediffuse.evaluation.report.names import (
     scores_in,
     share,
 )
-from rediffuse.evaluation.report.readings import standing
+from rediffuse.evaluation.report.readings import GOOD, standing
 from rediffuse.pages import number
 
 
@@ -38,17 +39,26 @@ class Table:
 
 
 EMPTY = Cell("")
+HALF_ROW = "half of train, against the other half"
 
 
 def controls_table(fidelity: dict[str, float], controls: Mapping[str, Mapping[str, float]] | None) -> Table | None:
-    """A row for each set of images, the generated ones first, a column for each score; None without controls."""
+    """A row for each set of images, the generated ones first, a column for each score; None without controls.
+
+    Half of the training images come last: they are no point on the scale of the others.
+    """
     if not controls:
         return None
     scores = scores_in(fidelity)
     sets: dict[str, Mapping[str, float]] = {
         GENERATED: fidelity,
         REAL_TEST: {score.key: fidelity[f"{score.key}_floor"] for score in scores},
-        **{words: controls[name] for name, words in CONTROLS.items() if name in controls},
+        **{
+            short + (f" (of {controls[name]['images']:.0f})" if "images" in controls[name] else ""): controls[name]
+            for name, (short, _) in CONTROLS.items()
+            if name in controls
+        },
+        **({HALF_ROW: controls[HALF]} if HALF in controls else {}),
     }
     return Table(
         ("images", *(score.short for score in scores)),
@@ -78,7 +88,7 @@ def _pair(found: Mapping[str, float], score: Score) -> tuple[Cell, Cell]:
         return EMPTY, EMPTY
     floor = f"{score.key}_floor"
     known = dict(found)
-    good = {"alike": True, "better": True, "worse": False}.get(standing(known, score.key, lower=score.lower))
+    good = GOOD[standing(known, score.key, lower=score.lower)]
     return (
         Cell(score.written(found[score.key]), interval(known, score.key, score.written), good),
         Cell(score.written(found[floor]), interval(known, floor, score.written)),
@@ -92,8 +102,8 @@ def gain_table(utility: Mapping[str, Any] | None) -> Table | None:
     rows = []
     for count in by_count(utility["augmentation"]):
         found = utility["augmentation"][count]
-        low, high = found.get("gain_low"), found.get("gain_high")
-        good = None if low is None or high is None or low <= 0 <= high else bool(low > 0)
+        low, high = found["gain_low"], found["gain_high"]
+        good = None if low <= 0 <= high else bool(low > 0)
         alone, added = Cell(share(found["real_accuracy"])), Cell(share(found["accuracy"]))
         rows.append((count, (alone, added, Cell(points(found["gain"]), interval(found, "gain", points), good))))
     return Table(("real images", "alone", "with generated ones", "points gained"), tuple(rows))
@@ -101,9 +111,9 @@ def gain_table(utility: Mapping[str, Any] | None) -> Table | None:
 
 def class_table(fidelity: Mapping[str, Any], utility: Mapping[str, Any] | None, classes: Sequence[str]) -> Table | None:
     """A row a class: images, FD and recall beside those of real images, shares of the labels, and CAS; None without."""
-    if not classes or not utility:
+    if not classes or not (utility or "by_class" in fidelity):
         return None
-    rows = {name: _class_cells(name, fidelity, utility) for name in classes}
+    rows = {name: _class_cells(name, fidelity, utility or {}) for name in classes}
     headings = dict.fromkeys(heading for cells in rows.values() for heading in cells)
     return Table(
         ("class", *headings),
@@ -128,9 +138,11 @@ def _class_cells(name: str, fidelity: Mapping[str, Any], utility: Mapping[str, A
     if "labels" in fidelity:
         shares = fidelity["labels"]["by_class"].get(name, {})
         cells |= {f"share {kind}": _number(shares.get(kind), number) for kind in ("asked", "seen", "real")}
-    cells["GAN-test"] = _number(utility.get("gan_test_recall", {}).get(name))
-    scores = utility["per_class"].get(name, {})
-    return cells | {f"CAS {kind}": _number(scores.get(kind.lower())) for kind in ("precision", "recall", "F1")}
+    if utility:
+        cells["GAN-test"] = _number(utility["gan_test_recall"].get(name))
+        scores = utility["per_class"][name]
+        cells |= {f"CAS {kind}": _number(scores[kind.lower()]) for kind in ("precision", "recall", "F1")}
+    return cells
 
 
 def _of_class(found: dict[str, float], name: str, written: Callable[[float], str], *, lower: bool) -> Cell:
@@ -141,7 +153,8 @@ def _of_class(found: dict[str, float], name: str, written: Callable[[float], str
 
 
 def _floor(found: dict[str, float], name: str, written: Callable[[float], str]) -> Cell:
-    return Cell(written(found[f"{name}_floor"])) if f"{name}_floor" in found else EMPTY
+    floor = f"{name}_floor"
+    return Cell(written(found[floor]), interval(found, floor, written)) if floor in found else EMPTY
 
 
 def _count(found: dict[str, float]) -> Cell:

@@ -5,12 +5,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from rediffuse.evaluation.report.names import ASPECTS
-from rediffuse.pages import number
 
 
 @dataclass(frozen=True)
 class Condition:
-    """A rule that a verdict rests on, the numbers found for it as text, and whether it is met; None: not known."""
+    """A rule that a verdict rests on, what was found for it in words, and whether it is met; None: not known."""
 
     rule: str
     found: str
@@ -35,21 +34,12 @@ def read_verdicts(verdicts: Mapping[str, Any] | None) -> list[Verdict]:
             question,
             str(verdicts[aspect]["verdict"]),
             tuple(
-                Condition(str(each["rule"]), found_text(each.get("found")), each.get("met"))
+                Condition(
+                    each["rule"], f"not so: {each['found']}" if each["met"] is False else each["found"], each["met"]
+                )
                 for each in verdicts[aspect]["conditions"]
             ),
         )
         for aspect, (title, question) in ASPECTS.items()
         if verdicts and aspect in verdicts
     ]
-
-
-def found_text(found: Any) -> str:
-    """The numbers that a rule was judged by: a text as it stands, {name: value} as "name 1.5, name 2"."""
-    if found is None:
-        return "no such score"
-    if isinstance(found, Mapping):
-        return ", ".join(f"{name} {found_text(value)}" for name, value in found.items())
-    if isinstance(found, list | tuple):
-        return ", ".join(map(found_text, found))
-    return number(found) if isinstance(found, float) else str(found)

@@ -21,13 +21,15 @@ def gan_test_metrics(asked: Labels, seen: Labels, names: tuple[str, ...], seed: 
 
     Args:
         asked, seen: the class asked for, 0 or above, and the one that the judge sees, each (M,).
-        names: of the classes; one that was never asked for has a recall of 0.
+        names: of the classes; one that was never asked for is left out of `gan_test_recall`.
         seed: key of the permutation of `asked` behind `gan_test_accuracy_shuffled`.
     """
     shuffled = np.random.default_rng(hashed_seed(seed, STREAM)).permutation(asked)
     recalls = Agreement.of(asked, seen, len(names)).per_class
+    times = np.bincount(asked, minlength=len(names))
+    chosen = [(name, scores) for name, scores, count in zip(names, recalls, times, strict=True) if count]
     return {
         **Estimate.of_share(asked == seen).named("gan_test_accuracy"),
-        "gan_test_recall": {name: scores["recall"] for name, scores in zip(names, recalls, strict=True)},
+        "gan_test_recall": {name: scores["recall"] for name, scores in chosen},
         "gan_test_accuracy_shuffled": float((shuffled == seen).mean()),
     }

@@ -39,7 +39,7 @@ def by_class_picture(
         for axes, name in ((distance, "fd"), (recall, "recall")):
             for row, each in enumerate(shown):
                 _whisker(axes, row, by_class.get(each, {}), name, model)
-                _dot(axes, row, by_class.get(each, {}), f"{name}_floor", real)
+                _whisker(axes, row + 0.28, by_class.get(each, {}), f"{name}_floor", real, filled=False)
         for row, each in enumerate(shown):
             found = shares.get(each, {})
             if found:
@@ -88,16 +88,11 @@ def _shown(by_class: Mapping[str, Mapping[str, float]], classes: Sequence[str]) 
     return [name for name in classes if name in chosen]
 
 
-def _whisker(axes: Axes, row: int, found: Mapping[str, Any], name: str, colour: str) -> None:
+def _whisker(axes: Axes, row: float, found: Mapping[str, Any], name: str, colour: str, *, filled: bool = True) -> None:
     if name in found:
         low, high = found.get(f"{name}_low", found[name]), found.get(f"{name}_high", found[name])
         axes.plot([low, high], [row, row], color=colour, linewidth=1.6, solid_capstyle="butt")
-        axes.plot([found[name]], [row], "o", color=colour, markersize=4.5)
-
-
-def _dot(axes: Axes, row: int, found: Mapping[str, Any], name: str, colour: str) -> None:
-    if name in found:
-        axes.plot([found[name]], [row], "o", color=colour, markersize=4.5, markerfacecolor="none")
+        axes.plot([found[name]], [row], "o", color=colour, markersize=4.5, markerfacecolor=colour if filled else "none")
 
 
 def confusion_picture(confusion: NDArray[np.int64], names: Sequence[str]) -> Picture:

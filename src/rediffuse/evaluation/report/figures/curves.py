@@ -1,6 +1,9 @@
 """Curves: training, loss by noise level, and scores over what sampling costs or is asked for."""
 
+from collections.abc import Mapping
+
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from rediffuse.charts import Palette, Picture, legend, logarithmic, picture
@@ -68,42 +71,61 @@ def noise_level_curve(rows: pd.DataFrame) -> Picture:
     return picture(draw, (7.8, 3.2), "Validation loss and squared error over the noise level.")
 
 
-def guidance_curve(rows: pd.DataFrame, used: float | None = None) -> Picture:
+ACCURACIES = {"cas_accuracy": "CAS", "cas_val_accuracy": "CAS, validation", "gan_test_accuracy": "GAN-test"}
+"""Columns of accuracies that a table of guidance scales may hold, and their words in a legend."""
+
+
+def accuracies_in(rows: pd.DataFrame) -> list[str]:
+    """Which of ACCURACIES a table holds."""
+    return [name for name in ACCURACIES if name in rows and rows[name].notna().any()]
+
+
+def guidance_curve(rows: pd.DataFrame, used: float, floor: Mapping[str, float] | None = None) -> Picture:
     """Scores over the guidance scale.
 
     Args:
-        rows: columns guidance, fd, fd_low, fd_high, precision, recall and, where there are classes, cas_accuracy and
-            gan_test_accuracy.
-        used: the guidance scale of the samples; None to mark none.
+        rows: columns guidance, fd, precision, recall and, where there are classes, some of ACCURACIES; of each, where
+            it is known, its interval as _low and _high.
+        used: the guidance scale of the samples.
+        floor: fd_floor, fd_floor_low and fd_floor_high of as many real test images; None where there are none.
     """
     rows = rows.sort_values("guidance")
     groups = [("FD ↓", ["fd"]), ("shares ↑", ["precision", "recall"])]
-    if rows.get("cas_accuracy", pd.Series(dtype=float)).notna().any():
-        groups.append(("accuracy ↑", ["cas_accuracy", "gan_test_accuracy"]))
+    if accuracies := accuracies_in(rows):
+        groups.append(("accuracy ↑", accuracies))
 
     def draw(figure: Figure, palette: Palette) -> None:
         for axes, (title, columns) in zip(figure.subplots(1, len(groups)), groups, strict=True):
             for column, colour in zip(columns, palette.series[1:], strict=False):
-                words = {"cas_accuracy": "CAS", "gan_test_accuracy": "GAN-test"}.get(column, column)
+                words = ACCURACIES.get(column, column)
                 axes.plot(rows["guidance"], rows[column], "o-", color=colour, markersize=3.5, label=words)
                 if f"{column}_low" in rows:
                     low, high = rows[f"{column}_low"], rows[f"{column}_high"]
                     axes.fill_between(rows["guidance"], low, high, color=colour, alpha=0.18, linewidth=0)
-            if used is not None:
-                axes.axvline(used, color=palette.series[0], linewidth=0.9, linestyle="--")
+            axes.axvline(used, color=palette.series[0], linewidth=0.9, linestyle="--")
+            if columns == ["fd"]:
+                _floor(axes, palette, floor)
             axes.set_title(title, color=palette.ink, fontsize=9)
             axes.set_xlabel("guidance scale")
-            if len(columns) > 1:
+            if axes.get_legend_handles_labels()[1] != ["fd"]:
                 legend(axes, palette)
 
     return picture(draw, (7.8, 2.8), "Fréchet distance, precision and recall, and accuracies over the guidance scale.")
 
 
-def evaluations_curve(rows: pd.DataFrame) -> Picture:
+def _floor(axes: Axes, palette: Palette, floor: Mapping[str, float] | None) -> None:
+    """The FD of real test images as a line, and its interval as a band."""
+    if floor:
+        axes.axhspan(floor["fd_floor_low"], floor["fd_floor_high"], color=palette.ink, alpha=0.1, linewidth=0)
+        axes.axhline(floor["fd_floor"], color=palette.ink, linewidth=0.9, label="real test")
+
+
+def evaluations_curve(rows: pd.DataFrame, floor: Mapping[str, float] | None = None) -> Picture:
     """FD over the evaluations of the network an image takes, a line a sampler.
 
     Args:
         rows: columns sampler, steps, evaluations, fd, fd_low, fd_high.
+        floor: as `guidance_curve` takes it.
     """
 
     def draw(figure: Figure, palette: Palette) -> None:
@@ -119,7 +141,8 @@ def evaluations_curve(rows: pd.DataFrame) -> Picture:
             axes.fill_between(
                 each["evaluations"], each["fd_low"], each["fd_high"], color=colour, alpha=0.15, linewidth=0
             )
-        if (rows[["fd", "fd_low"]] > 0).all(axis=None):
+        _floor(axes, palette, floor)
+        if (rows[["fd", "fd_low"]] > 0).all(axis=None) and (not floor or floor["fd_floor_low"] > 0):
             logarithmic(axes, abscissa=True)
         else:
             axes.set_xscale("log")

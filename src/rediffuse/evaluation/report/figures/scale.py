@@ -30,7 +30,7 @@ def scale_picture(fidelity: Mapping[str, float], controls: Mapping[str, Mapping[
             for end in ("", "_low", "_high")
             if f"{score.key}_floor{end}" in fidelity
         },
-        **{words: controls[name] for name, words in CONTROLS.items() if name in controls},
+        **{short: controls[name] for name, (short, _) in CONTROLS.items() if name in controls},
     }
     lines = -(-len(scores) // _COLUMNS)
 
