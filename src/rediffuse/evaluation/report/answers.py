@@ -52,8 +52,7 @@ def read_utility(scores: dict[str, Any] | None, *, repeats: int) -> list[Reading
             "CAS, macro precision, recall, F1",
             ", ".join(share(scores[f"cas_macro_{name}"]) for name in ("precision", "recall", "f1")),
             "",
-            "Of the classifier that saw only generated images: means over the classes, each class alike. 95 % "
-            "intervals: "
+            "Of the classifier that saw only generated images: means over the classes, each alike. 95 % intervals: "
             + ", ".join(interval(scores, f"cas_macro_{name}", share) for name in ("precision", "recall", "f1"))
             + ".",
             None,
