@@ -227,7 +227,7 @@ def test_a_read_only_database_costs_a_stage_nothing(
     check_one_warning(ended.stderr, "readonly database", "unable to open database file")
     assert workspace.plot("training").read_text().splitlines()[:2] == ["step,loss", "1,0.002"]
     # The preview is copied in the journal, and the curve is there once.
-    assert [line.split(": ")[1].split(" to ")[0] for line in synced(workspace)] == ["9 records"]
+    assert [line.split(": ")[1].split(" to ")[0] for line in synced(workspace)] == ["10 records"]
     client = open_store(workspace).client
     (run,) = client.search_runs([client.get_experiment_by_name(EXPERIMENT).experiment_id])
     assert len(client.get_metric_history(run.info.run_id, "train/loss")) == len(STEPS)

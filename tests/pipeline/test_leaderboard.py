@@ -19,7 +19,8 @@ def test_mlflow_and_the_leaderboard_call_a_score_what_the_metrics_file_calls_it(
     (run,) = client.search_runs([experiment.experiment_id])
     logged = run.data.metrics.items()
     assert {name.replace("/", "."): value for name, value in logged if name.split("/")[0] in blocks} == expected
-    noted = {f"protocol.{name}" for name in flatten(scores["protocol"])}
+    swept = files.read_json(finished.workspace.metrics("sweep"))["protocol"]
+    noted = {f"protocol.{name}" for name in flatten(scores["protocol"] | {"sweep": swept})}
     assert {tag for tag in run.data.tags if tag.startswith("protocol.")} == noted
 
     target = finished.workspace.state / "leaderboard.csv"

@@ -123,7 +123,7 @@ def test_the_run_keeps_pictures_report_and_a_model_that_points_at_the_weights(fi
         return {Path(item.path).name for item in tracking.list_artifacts(run.info.run_id, folder)}
 
     assert listed("samples") == {"grid.png", "grid_raw.png", "film.png"}
-    assert listed("reports") == {"report.html"}
+    assert listed("reports") == {"report.html", "model_card.md", "figures"}
     assert listed("data") >= {"data.html", "flow.png", "examples.png", "classes.png", "quality.png"}
     assert listed("previews") == {f"step-{step:07d}-{name}.png" for step in (20, 40) for name in ("raw", "ema")}
     (model,) = tracking.search_logged_models([run.info.experiment_id])

@@ -13,7 +13,7 @@ from rediffuse.verify.sides import in_order, of_clone
 from tests.pipeline.test_repro import runs
 from tests.repository import Repository
 
-SAME = "same: 29 outs of 9 stages"
+SAME = "same: 38 outs of 11 stages"
 
 
 def verify(repository: Repository, monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
@@ -29,7 +29,7 @@ def verify(repository: Repository, monkeypatch: pytest.MonkeyPatch, *arguments: 
 def test_every_out_has_the_md5_that_dvc_lists_and_a_record_of_what_made_it(finished: Repository):
     made = of_clone(finished.workspace)
     listed = {path: md5 for making in made.values() for path, md5 in making.outs.items()}
-    assert len([md5 for md5 in listed.values() if md5.endswith(".dir")]) == 4
+    assert len([md5 for md5 in listed.values() if md5.endswith(".dir")]) == 5
     assert {path: out_md5(finished.path / path) for path in listed} == listed
     environments = {name: making.environment or {} for name, making in made.items()}
     assert all(environment["numpy"] for environment in environments.values())
@@ -133,7 +133,7 @@ def test_a_rerun_of_the_last_stage_gives_the_same_bytes_and_leaves_no_folder(tra
     (tmp_path / "temporary").mkdir()
     before = trained.run("git", "status", "--porcelain")
     said = trained.run("python", "-m", "rediffuse.verify", "--stage", "evaluate", **elsewhere(trained, tmp_path))
-    assert said.splitlines()[-1] == "same: 4 outs of 1 stage"
+    assert said.splitlines()[-1] == "same: 8 outs of 2 stages"
     assert "Running stage 'evaluate'" in said
     assert "Running stage 'sample'" not in said
     assert list((tmp_path / "temporary").glob("rediffuse*")) == []

@@ -114,7 +114,7 @@ def numbers(scores: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, 
         yield from numbers(value, f"{prefix}{name}.") if isinstance(value, Mapping) else [(prefix + name, value)]
 
 
-def test_of_a_half_of_train_one_fold_is_scored(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_of_a_half_of_train_no_more_folds_than_four_are_scored(monkeypatch: pytest.MonkeyPatch) -> None:
     sizes, fold = [], Standard.fold
 
     def counted(standard: Standard, features: np.ndarray, index: int, *, errors: bool) -> FoldScores:
@@ -124,7 +124,7 @@ def test_of_a_half_of_train_one_fold_is_scored(monkeypatch: pytest.MonkeyPatch) 
     standard = Standard(FIRST.train, SETTINGS)
     monkeypatch.setattr(Standard, "fold", counted)
     score_controls(standard, {}, 20, SETTINGS)
-    assert sizes == [20]
+    assert sizes == [20] * 4
 
 
 def test_a_control_with_too_few_images_to_score_is_left_out() -> None:

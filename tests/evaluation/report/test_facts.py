@@ -94,7 +94,7 @@ def test_large_numbers_have_a_prefix(value: float, text: str) -> None:
 
 def test_the_protocol_stands_by_block_and_what_belongs_to_none_apart() -> None:
     facts = protocol_facts(metrics(("a", "b"))["protocol"])
-    assert list(facts) == ["fidelity", "pca", "utility", "memorisation", "likelihood"]
+    assert list(facts) == ["fidelity", "pca", "utility", "likelihood", "memorisation"]
     assert facts["fidelity"]["digest"] == "5da787c9bb"
     assert facts["likelihood"]["how"].startswith("probability-flow ODE")
     assert protocol_facts({"images": 180, "utility": "none: no classes"}) == {

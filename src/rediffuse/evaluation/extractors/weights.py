@@ -88,13 +88,14 @@ def needed_file(name: str, settings: ExtractorSettings) -> Path:
 
 
 def bring_weights(settings: ExtractorSettings, *, download: bool, elsewhere: Path) -> None:
-    """See to it that there is the folder, and in it what `bring_files` brings.
+    """See to it that there is the folder, for DVC looks into it, and in it what `bring_files` brings.
 
     Raises:
-        UserError: there is none, or what `bring_files` raises.
+        UserError: there is none, and an extractor reads from it; or what `bring_files` raises.
     """
     if not settings.weights.is_dir():
-        if not (download or elsewhere.is_dir()):
+        read = any(weights_file(name, settings) or name == "custom" for name in settings.extractors)
+        if read and not (download or elsewhere.is_dir()):
             raise UserError(
                 f"params.yaml: reference.weights is {settings.weights}, but there is no such folder; make it, or "
                 "leave reference.weights at data/extractors"
