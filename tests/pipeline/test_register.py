@@ -35,11 +35,8 @@ def test_the_out_holds_what_the_scores_say(finished: Repository):
 
 
 def test_the_champion_gives_a_clean_process_the_pixels_of_the_pipeline(trained: Repository, tmp_path: Path):
-    trained.edit(
-        **{
-            "  require: [fidelity.fd <= 2 * fidelity.fd_floor, memorisation.copies <= 0.05]": "  require: [fidelity.fd > 0]"
-        }
-    )
+    asked = "fidelity.fd <= 2 * fidelity.fd_floor, memorisation.copies <= 0.05]"
+    trained.edit(**{asked: "fidelity.fd > 0]"})
     said = trained.run("python", "-m", "stages.register")
     assert said.splitlines() == ["registered as version 1 of rediffuse-digits, its first champion"]
     pixels = tmp_path / "pixels.npy"

@@ -6,7 +6,6 @@ from rediffuse.evaluation.report.names import interval, points, share
 from rediffuse.evaluation.report.readings import GOOD, standing
 from rediffuse.pages import Reading, number
 
-EXPECTED_COPIES = 0.01
 """Share of real test images that are as near to a training image as what is called suspicious."""
 NO_PROOF = (
     "Distances prove no privacy: they show copies that look alike to this extractor, and membership inference shows "
@@ -43,7 +42,7 @@ def read_utility(scores: dict[str, Any] | None, *, repeats: int) -> list[Reading
             known[0],
             f"A classifier that saw only generated images knows {100 * cas:.1f} of 100 real test images{mean}; one "
             f"trained on real images knows {100 * real:.1f}. Of real validation images "
-            f"{100 * scores['cas_val_accuracy']:.1f}.",
+            f"{100 * scores['cas_val_accuracy']:.1f}, {interval(scores, 'cas_val_accuracy', share)}.",
             None,
             interval(scores, "cas_accuracy", share),
             known[1],
@@ -78,7 +77,6 @@ def read_copies(scores: dict[str, Any] | None) -> list[Reading]:
     if not scores:
         return []
     authenticity, copies, same = scores["authenticity"], scores["copies"], scores["pixel_copies"]
-    floors = {"copies_floor": EXPECTED_COPIES, "pixel_copies_floor": 0} | scores
     return [
         _copying(scores),
         Reading(
@@ -103,20 +101,20 @@ def read_copies(scores: dict[str, Any] | None) -> list[Reading]:
         Reading(
             "Suspiciously near",
             share(copies),
-            share(floors["copies_floor"]),
+            share(scores["copies_floor"]),
             f"{100 * copies:.1f} of 100 generated images have a nearest ratio that only 1 of 100 real test images goes "
             "below.",
-            False if floors.get("copies_low", 0) > floors.get("copies_floor_high", floors["copies_floor"]) else None,
+            False if scores["copies_low"] > scores["copies_floor"] else None,
             interval(scores, "copies", share),
             interval(scores, "copies_floor", share),
         ),
         Reading(
             "The same, pixel by pixel",
             f"{same:,}",
-            f"{floors['pixel_copies_floor']:,}",
+            f"{scores['pixel_copies_floor']:,}",
             "Generated images that are a training image in every pixel"
-            + (", more than of real test images: copies." if same > floors["pixel_copies_floor"] else "."),
-            False if same > floors["pixel_copies_floor"] else None,
+            + (", more than of real test images: copies." if same > scores["pixel_copies_floor"] else "."),
+            False if same > scores["pixel_copies_floor"] else None,
         ),
     ]
 
@@ -138,7 +136,15 @@ def _copying(scores: dict[str, Any]) -> Reading:
             "Neither nearer to the training images than new real images nor farther, as far as is shown: the interval "
             "holds 0."
         )
-    return Reading("C_T", _two(scores["ct"]), _two(scores["ct_floor"]), words, good, interval(scores, "ct", _two))
+    return Reading(
+        "C_T",
+        _two(scores["ct"]),
+        _two(scores["ct_floor"]),
+        words,
+        good,
+        interval(scores, "ct", _two),
+        interval(scores, "ct_floor", _two),
+    )
 
 
 def _two(value: float) -> str:

@@ -104,7 +104,7 @@ def gain_table(utility: Mapping[str, Any] | None) -> Table | None:
         found = utility["augmentation"][count]
         low, high = found["gain_low"], found["gain_high"]
         good = None if low <= 0 <= high else bool(low > 0)
-        alone, added = Cell(share(found["real_accuracy"])), Cell(share(found["accuracy"]))
+        alone, added = (Cell(share(found[key]), interval(found, key, share)) for key in ("real_accuracy", "accuracy"))
         rows.append((count, (alone, added, Cell(points(found["gain"]), interval(found, "gain", points), good))))
     return Table(("real images", "alone", "with generated ones", "points gained"), tuple(rows))
 
