@@ -6,7 +6,6 @@ from rediffuse.evaluation.report.names import interval, points, share
 from rediffuse.evaluation.report.readings import GOOD, standing
 from rediffuse.pages import Reading, number
 
-"""Share of real test images that are as near to a training image as what is called suspicious."""
 NO_PROOF = (
     "Distances prove no privacy: they show copies that look alike to this extractor, and membership inference shows "
     "what this one attack finds. A model that passes may still give training data away."
