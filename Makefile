@@ -16,7 +16,7 @@ help:  ## list the targets
 setup: $(BIN)/.pipeline  ## create .venv and install the locked requirements
 
 test: lint  ## set up, then lint, types, import contracts and the tests (under 8 minutes on two cores)
-	pytest -m "not slow" --numprocesses 2 --dist loadfile
+	pytest -m "not slow" --numprocesses 2 --dist loadgroup
 
 test-slow: $(BIN)/.test  ## the long proofs
 	pytest -m slow

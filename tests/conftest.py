@@ -10,6 +10,14 @@ import torch
 from tests.repository import Repository, new_repository
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """A file's tests go to one process, as its fixtures do; so do all that look at the one finished pipeline run."""
+    for item in items:
+        group = "finished" if "finished" in getattr(item, "fixturenames", ()) else item.location[0]
+        item.add_marker(pytest.mark.xdist_group(group))
+
+
 @pytest.fixture(autouse=True, scope="session")
 def _threads() -> None:
     """The networks here are so small that a second thread costs more than it gives, most of all on a busy machine."""
