@@ -186,6 +186,7 @@ def test_a_training_that_is_asked_to_leave_saves_while_it_is_asked_again_and_goe
     assert result(held) == whole
 
 
+@pytest.mark.slow
 def test_a_training_whose_dvc_is_killed_leaves_and_the_next_repro_goes_on_to_the_same_bytes(held: Repository):
     whole = uninterrupted(held)
     dvc = begun(held, "dvc", "repro", "train")
@@ -219,7 +220,7 @@ def test_a_killed_experiment_in_a_temporary_folder_goes_on_under_another_name(he
     assert made.items() >= whole.items()
 
 
-@pytest.mark.parametrize("how", ["SIGTERM", "SIGKILL of dvc"])
+@pytest.mark.parametrize("how", [pytest.param("SIGTERM", marks=pytest.mark.slow), "SIGKILL of dvc"])
 def test_a_clean_that_leaves_takes_its_workers_along(held: Repository, how: str):
     held.edit(**{"  shard_rows: 2000 ": "  shard_rows: 300 "})
     held.run("dvc", "repro", "prepare")
@@ -259,6 +260,7 @@ def test_two_processes_asked_together_leave_together_and_one_goes_on_to_the_same
     assert result(held) == whole
 
 
+@pytest.mark.slow
 def test_a_second_trainer_of_the_same_training_is_refused_and_the_first_ends_well(held: Repository):
     """Case 5: never two writers."""
     whole = result(held)

@@ -83,6 +83,7 @@ def test_two_processes_compute_what_one_does_and_go_on_where_another_number_stop
     assert alone["curves"] == one["whole"]["curves"]
 
 
+@pytest.mark.slow
 def test_when_another_process_is_killed_the_first_says_so_and_ends_to_be_tried_again(tmp_path: Path):
     process = start(tmp_path, 2, die="other")
 
@@ -106,6 +107,7 @@ def test_when_another_process_is_killed_the_first_says_so_and_ends_to_be_tried_a
     assert output.splitlines() == [line]
 
 
+@pytest.mark.slow
 def test_processes_that_are_not_alike_are_refused_in_one_line(tmp_path: Path):
     output = ended(start(tmp_path, 2, die="unlike"), 2)
     line = "stage together: process 1 of 2 has environment.torch 2.9, process 0 has 2.14; all must be the same"
@@ -154,6 +156,7 @@ def test_a_training_that_is_spread_repeats_and_resumes_to_the_same_bytes(tmp_pat
     assert trained(tmp_path / "two", **spread)["curves"]
 
 
+@pytest.mark.slow
 def test_a_training_that_is_spread_is_the_same_up_to_rounding(tmp_path: Path):
     """On one process already, where all tensors are torch's distributed ones."""
     params = TRAIN.model_copy(update={"guard": GuardParams(non_finite="skip", spike=None, on_spike="skip")})

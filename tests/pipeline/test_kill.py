@@ -33,7 +33,7 @@ def checkpoints(repository: Repository) -> list[Path]:
     return list((repository.workspace.state / "train").glob("*/step-*.safetensors"))
 
 
-@pytest.mark.parametrize(("tracking", "step"), [("true", 20), ("false", 10)])
+@pytest.mark.parametrize(("tracking", "step"), [("true", 20), pytest.param("false", 10, marks=pytest.mark.slow)])
 def test_a_killed_training_goes_on_to_the_same_model_in_the_same_run(trained: Repository, tracking: str, step: int):
     snapshots = [f"models/snapshots/{name}" for name in contents(trained.workspace.snapshots)]
     names = ("models/denoiser.safetensors", "models/raw.safetensors", "plots/training.csv", *snapshots)
@@ -60,6 +60,7 @@ def test_a_killed_training_goes_on_to_the_same_model_in_the_same_run(trained: Re
         assert not (trained.path / "mlflow.db").exists()
 
 
+@pytest.mark.slow
 def test_a_training_with_another_parameter_uses_nothing_of_a_killed_ones_state(trained: Repository):
     trained.edit(**{"  tracking: true": "  tracking: false"})
     trained.run("python", "-c", TRAIN_UNTIL_KILLED.format(step=20), code=-signal.SIGKILL)

@@ -77,6 +77,7 @@ def test_a_second_repro_has_nothing_to_do(finished: Repository):
     assert finished.run("git", "status", "--porcelain") == ""
 
 
+@pytest.mark.slow
 def test_another_folder_hash_seed_locale_and_order_of_intervals_give_the_same_bytes(
     finished: Repository, make_repository: Callable[[Path], Repository], tmp_path: Path
 ):

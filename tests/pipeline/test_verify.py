@@ -127,6 +127,7 @@ def test_a_clone_in_which_nothing_was_made_has_nothing_to_verify(
     assert "has no dvc.lock; run dvc repro there" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_rerun_of_the_last_stage_gives_the_same_bytes_and_leaves_no_folder(trained: Repository, tmp_path: Path):
     # What the checkout has lost comes from DVC's cache.
     trained.workspace.examples.unlink()

@@ -9,7 +9,7 @@ from tests.evaluation.report.constructed import PARAMS, data_card, metrics, repo
 END = "\n\nThe whole card is `model_card.md` in the model's folder.\n"
 
 
-@pytest.mark.parametrize("classes", [2, 400])
+@pytest.mark.parametrize("classes", [2, 200])
 def test_a_card_of_any_length_is_cut_at_a_line_behind_its_verdicts_and_scores(classes: int) -> None:
     names = tuple(f"class number {number}" for number in range(classes))
     card = render_card(report(names), data_card(names), metrics(names), PARAMS)

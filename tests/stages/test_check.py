@@ -45,7 +45,10 @@ def test_an_experiment_in_a_temporary_folder_gets_the_checkouts_weights(workspac
     [
         ({"extractors": ("classifier", "custom"), "custom": "absent.pt2"}, r"reference\.custom is absent\.pt2, but .*"),
         ({"extractors": ("inception",)}, "holds no weights-inception.*set reference.download: true"),
-        ({"weights": "data/absent"}, r"reference\.weights is .*data/absent, but there is no such folder"),
+        (
+            {"weights": "data/absent", "extractors": ("inception",)},
+            r"reference\.weights is .*data/absent, but there is no such folder",
+        ),
     ],
 )
 def test_what_is_missing_is_refused_before_any_stage_runs(

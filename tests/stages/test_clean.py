@@ -393,6 +393,7 @@ def test_only_shards_that_changed_are_looked_at_again(tmp_path: Path, monkeypatc
     assert contents(fresh.clean) == contents(workspace.clean)
 
 
+@pytest.mark.slow
 def test_ray_writes_the_same_files(tmp_path: Path) -> None:
     pytest.importorskip("ray.data", reason="the extra ray is not installed")
     for place in ("local", "ray"):

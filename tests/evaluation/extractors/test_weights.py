@@ -162,12 +162,15 @@ def test_a_missing_library_is_one_line_that_says_what_to_install(
         bring_weights(settings(extractor), download=True, elsewhere=tmp_path)
 
 
-def test_a_missing_folder_is_made_only_to_bring_something_into_it(settings: Settings, tmp_path: Path) -> None:
-    chosen = replace(settings("classifier"), weights=tmp_path / "absent")
+def test_a_missing_folder_is_made_unless_an_extractor_reads_from_it(settings: Settings, tmp_path: Path) -> None:
+    # DVC looks into it, whoever reads from it.
+    unread = replace(settings("classifier"), weights=tmp_path / "unread")
+    bring_weights(unread, download=False, elsewhere=tmp_path / "nowhere")
+    assert unread.weights.is_dir()
+    chosen = replace(settings("inception"), weights=tmp_path / "absent")
     with pytest.raises(UserError, match=r"params.yaml: reference.weights is .*absent, but there is no such folder"):
         bring_weights(chosen, download=False, elsewhere=tmp_path / "nowhere")
-    bring_weights(chosen, download=True, elsewhere=tmp_path / "nowhere")
-    assert chosen.weights.is_dir()
-    other = replace(chosen, weights=tmp_path / "temporary")
-    bring_weights(other, download=False, elsewhere=chosen.weights)
-    assert other.weights.is_dir()
+    (tmp_path / "here").mkdir()
+    (tmp_path / "here" / INCEPTION).write_bytes(b"weights")
+    bring_weights(chosen, download=False, elsewhere=tmp_path / "here")
+    assert (chosen.weights / INCEPTION).read_bytes() == b"weights"
