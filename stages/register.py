@@ -1,6 +1,7 @@
 """Stage `register`: a model that holds what `register.require` asks becomes a version in MLflow's registry."""
 
 import sys
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,9 +20,10 @@ from rediffuse.workspace import Workspace
 
 
 def register(params: Params, workspace: Workspace, run: Run | None = None) -> dict[str, Any]:
-    """Judge the model, write metrics/register.json, and hand an eligible model to MLflow's registry.
+    """Judge the model, and hand an eligible one to MLflow's registry.
 
-    What the registry makes of it (a version, the champion) is no part of the out: it depends on what is there already.
+    Writes metrics/register.json, and models/candidate.json: what the registry is told of the model. What the registry
+    makes of it (a version, the champion) is no part of the outs: it depends on what is there already.
     """
     asked = params.register
     metrics = files.read_json(workspace.metrics("evaluate"))
@@ -40,6 +42,18 @@ def register(params: Params, workspace: Workspace, run: Run | None = None) -> di
             "high": high,
         }
     )
+    candidate = Candidate(
+        name=name,
+        alias=asked.alias,
+        description=described(_card(workspace.model_card)),
+        metric=asked.metric,
+        better=asked.better,
+        value=value,
+        low=low,
+        high=high,
+        protocol=protocol(metrics, parse_name(asked.metric)),
+    )
+    files.write_json(workspace.candidate, asdict(candidate))
     files.write_json(workspace.metrics("register"), verdict)
     if not asked.enabled:
         _say("not registered: register.enabled is false")
@@ -49,17 +63,6 @@ def register(params: Params, workspace: Workspace, run: Run | None = None) -> di
     elif run is None or isinstance(run, Untracked):
         _say("not registered: runtime.tracking is off; once it is on, `dvc repro -f -s register` registers it")
     else:
-        candidate = Candidate(
-            name=name,
-            alias=asked.alias,
-            description=described(_card(workspace.model_card)),
-            metric=asked.metric,
-            better=asked.better,
-            value=value,
-            low=low,
-            high=high,
-            protocol=protocol(metrics, parse_name(asked.metric)),
-        )
         run.register(
             candidate,
             partial(write_package, workspace=workspace, sample=params.sample, runtime=params.runtime),

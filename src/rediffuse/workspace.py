@@ -93,6 +93,11 @@ class Workspace:
         return self.root / "models" / "raw.safetensors"
 
     @property
+    def candidate(self) -> Path:
+        """What MLflow's registry is told of the model."""
+        return self.root / "models" / "candidate.json"
+
+    @property
     def snapshots(self) -> Path:
         return self.root / "models" / "snapshots"
 

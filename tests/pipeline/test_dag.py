@@ -130,6 +130,11 @@ def test_the_weights_are_a_dep_of_all_but_the_stage_that_brings_them_and_words_b
     assert done.stdout.split() == paths[:4]
 
 
+def test_a_fresh_clone_lacks_an_out_of_the_last_stage_so_that_its_run_is_finished_too():
+    outs = STAGES[LAST_STAGE].get("outs", ())
+    assert [entry for entry in outs if isinstance(entry, str)]
+
+
 def test_metrics_plots_and_pictures_are_in_git_and_the_rest_in_the_cache():
     for stage in STAGES.values():
         for kind in ("metrics", "plots"):

@@ -13,7 +13,7 @@ from rediffuse.verify.sides import in_order, of_clone
 from tests.pipeline.test_repro import runs
 from tests.repository import Repository
 
-SAME = "same: 38 outs of 11 stages"
+SAME = "same: 39 outs of 11 stages"
 
 
 def verify(repository: Repository, monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
@@ -134,7 +134,7 @@ def test_a_rerun_of_the_last_stage_gives_the_same_bytes_and_leaves_no_folder(tra
     (tmp_path / "temporary").mkdir()
     before = trained.run("git", "status", "--porcelain")
     said = trained.run("python", "-m", "rediffuse.verify", "--stage", "evaluate", **elsewhere(trained, tmp_path))
-    assert said.splitlines()[-1] == "same: 8 outs of 2 stages"
+    assert said.splitlines()[-1] == "same: 9 outs of 2 stages"
     assert "Running stage 'evaluate'" in said
     assert "Running stage 'sample'" not in said
     assert list((tmp_path / "temporary").glob("rediffuse*")) == []
