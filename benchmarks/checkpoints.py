@@ -83,7 +83,9 @@ def measured(params: Params, examples: Examples, device: torch.device, steps: in
     training = train(state, model, batches=batches, params=params.train, seed=0)
     with tempfile.TemporaryDirectory() as folder:
         checkpoints = CheckpointFolder(Path(folder))
-        without, with_one, blocked = [], [], []
+        without: list[float] = []
+        with_one: list[float] = []
+        blocked: list[float] = []
         with checkpoints.locked(), checkpoints.writer() as writer:
             for turn in range(turns + 1):
                 for save in (False, True) if turn % 2 else (True, False):

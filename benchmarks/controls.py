@@ -26,7 +26,7 @@ import torch
 from benchmarks.garments import FOLDER, garments
 from rediffuse import files
 from rediffuse.data.dataset import Examples
-from rediffuse.evaluation.controls import control_images
+from rediffuse.evaluation.control_images import control_images
 from rediffuse.evaluation.extractors.classifier import Classifier, Shape
 from rediffuse.evaluation.extractors.features import Features, classify, extract
 from rediffuse.evaluation.fidelity.protocol import in_folds

@@ -27,7 +27,7 @@ from benchmarks.garments import FOLDER, garments
 from benchmarks.near_duplicates import peak_mb
 from rediffuse import files
 from rediffuse.data.dataset import Examples
-from rediffuse.evaluation.controls import control_images
+from rediffuse.evaluation.control_images import control_images
 from rediffuse.evaluation.extractors import ExtractorSettings
 from rediffuse.evaluation.extractors.classifier import Shape, save_classifier
 from rediffuse.evaluation.fidelity.settings import FidelitySettings
@@ -117,7 +117,7 @@ def main() -> None:
             trainings=None,  # no CAS
             usefulness=UtilitySettings.of(chosen, shape, seed=seed, device=device),
         )
-    main_extractor = reference.main
+    main_extractor, labels = reference.main, scores.labels
     with timed(parts, "memorisation"):
         audit = memorisation_metrics(
             samples,
@@ -127,6 +127,8 @@ def main() -> None:
             train_features=reference.features[main_extractor.name].train,
             test_features=reference.features[main_extractor.name].test,
             classes=len(classes),
+            seen=labels.seen if labels else samples.labels,
+            seen_test=labels.seen_test if labels else test.labels,
             attacked=cast(Attacked, None),  # with no membership images and no canaries nobody asks the denoiser
             settings=MemorisationSettings(
                 seed=seed, membership_images=0, membership_levels=1, canaries=0, canary_repeats=1

@@ -48,7 +48,7 @@ def cropped(share: float) -> Change:
 
 
 def enhanced(kind: type[ImageEnhance._Enhance], factor: float) -> Change:
-    return lambda image, _: kind(image).enhance(factor)
+    return lambda image, _: kind(image).enhance(factor)  # type: ignore[call-arg]
 
 
 def flipped(image: Image.Image, _: np.random.Generator) -> Image.Image:
@@ -122,7 +122,7 @@ def photographs() -> list[Image.Image]:
 def drawn(random: np.random.Generator, count: int, garments: np.ndarray) -> list[Image.Image]:
     """Clouds, shapes, collages of garments, single garments, and cards of one template with other words: 224×224."""
     makers = (_cloud, _shapes, _template, *[lambda random: _collage(random, garments)] * 2)
-    return [makers[number % len(makers)](random) for number in range(count)]
+    return [makers[number % len(makers)](random) for number in range(count)]  # type: ignore[no-untyped-call]
 
 
 def _cloud(random: np.random.Generator) -> Image.Image:
