@@ -3,7 +3,6 @@
 import sys
 from dataclasses import asdict
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from rediffuse import files
@@ -45,7 +44,7 @@ def register(params: Params, workspace: Workspace, run: Run | None = None) -> di
     candidate = Candidate(
         name=name,
         alias=asked.alias,
-        description=described(_card(workspace.model_card)),
+        description=described(workspace.model_card.read_text(encoding="utf-8")),
         metric=asked.metric,
         better=asked.better,
         value=value,
@@ -85,10 +84,6 @@ def protocol(metrics: dict[str, Any], name: Name) -> dict[str, str]:
     if isinstance(noted, str):
         return {block: noted}
     return deciding({key: as_text(value) for key, value in flatten(noted).items()}, dotted(name))
-
-
-def _card(path: Path) -> str:
-    return path.read_text(encoding="utf-8") if path.exists() else ""
 
 
 def _say(line: str) -> None:
