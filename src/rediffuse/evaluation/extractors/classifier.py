@@ -108,6 +108,13 @@ class Classifier(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         return self.logits(self.features(images))
 
+    def placed(self, device: torch.device) -> "Classifier":
+        """The network itself, on `device` and in the layout that is faster there.
+
+        Channels last saves an eighth of a step on a CPU; CUDA's group norm would copy them back at each level.
+        """
+        return self.to(device, memory_format=torch.channels_last if device.type == "cpu" else torch.contiguous_format)
+
     @torch.no_grad()
     def calibrate(self, images: Images) -> None:
         """Scale the features to a mean square of 1 on `images`; what the head says of them stays.
@@ -156,7 +163,7 @@ def load_classifier(path: Path, device: torch.device) -> Classifier:
         raise UserError(
             f"{path} is not a classifier of the reference stage: {error}; run `dvc repro reference`"
         ) from None
-    return network.to(device).eval()
+    return network.placed(device).eval()
 
 
 def _groups(channels: int) -> int:

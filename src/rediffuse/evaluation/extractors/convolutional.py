@@ -52,7 +52,7 @@ def make_random(settings: ExtractorSettings, folder: Path, images: Images, devic
     """Draw the weights by key and scale the features to a mean square of 1 on some of `images`; write the network."""
     _, channels, height, width = images.shape
     shape = Shape.of((channels, height, width), classes=0, base=settings.width, features=settings.features)
-    network = Classifier(shape, generator(settings.seed, f"{_STREAM}/weights")).to(device)
+    network = Classifier(shape, generator(settings.seed, f"{_STREAM}/weights")).placed(device)
     some = torch.randperm(len(images), generator=generator(settings.seed, f"{_STREAM}/scale"))[:_CALIBRATED_ON]
     network.calibrate(images[own_order(images)[some.sort().values.numpy()]])
     save_classifier(network, folder / "random.safetensors")

@@ -7,9 +7,8 @@ the classification accuracy score; the two accuracies compare because nothing bu
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from rediffuse.evaluation.extractors.classifier import Classifier, Images, Labels, Shape
 from rediffuse.randomness import generator
@@ -59,7 +58,7 @@ def train_classifier(
         seed, stream, repeat: key of every random number: weights, order, shifts. Trainings of one stream that differ
             in `repeat` alone are independent of each other.
     """
-    network = Classifier(shape, generator(seed, f"{stream}/weights", index=repeat)).to(device)
+    network = Classifier(shape, generator(seed, f"{stream}/weights", index=repeat)).placed(device)
     if shape.classes:
         known = labels >= 0
         shown = (images, labels) if known.all() else (images[known], labels[known])
@@ -73,7 +72,7 @@ def _fit(
     network: Classifier, images: Images, labels: Labels, *, recipe: Recipe, seed: int, stream: str, repeat: int
 ) -> None:
     device = network.scale.device
-    optimizer = torch.optim.AdamW(network.parameters(), lr=recipe.lr, weight_decay=recipe.weight_decay)
+    optimizer = torch.optim.AdamW(network.parameters(), lr=recipe.lr, weight_decay=recipe.weight_decay, fused=True)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimizer, max_lr=recipe.lr, total_steps=max(recipe.steps, 2), pct_start=0.1, cycle_momentum=False
     )
@@ -86,20 +85,30 @@ def _fit(
         if batch == 0:
             order = torch.randperm(len(images), generator=generator(seed, f"{stream}/order", epoch, repeat)).numpy()
         chosen = order[batch * batch_size : (batch + 1) * batch_size]
-        shown = _shifted(images[chosen], reach, generator(seed, f"{stream}/shift", step, repeat))
-        logits = network(torch.from_numpy(shown).to(device))
-        loss = nn.functional.cross_entropy(logits, torch.from_numpy(labels[chosen]).to(device))
+        shown = _shifted(
+            # Nothing waits for the device: the loss is never read.
+            torch.from_numpy(images[chosen]).to(device, non_blocking=True),
+            reach,
+            generator(seed, f"{stream}/shift", step, repeat),
+        )
+        loss = nn.functional.cross_entropy(
+            network(shown), torch.from_numpy(labels[chosen]).to(device, non_blocking=True)
+        )
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         schedule.step()
 
 
-def _shifted(images: Images, reach: Sequence[int], key: torch.Generator) -> Images:
+def _shifted(images: Tensor, reach: Sequence[int], key: torch.Generator) -> Tensor:
     """Each image moved by its own whole number of pixels, at most `reach` (rows, columns), its edges repeated."""
-    count, _, height, width = images.shape
-    vertical, horizontal = (torch.randint(-pixels, pixels + 1, (count, 1), generator=key).numpy() for pixels in reach)
-    rows = np.clip(np.arange(height) + vertical, 0, height - 1)
-    columns = np.clip(np.arange(width) + horizontal, 0, width - 1)
-    moved = np.take_along_axis(images, rows[:, None, :, None], axis=2)
-    return np.take_along_axis(moved, columns[:, None, None, :], axis=3)
+    count, channels, *sides = images.shape
+    # Drawn on the CPU, so that they are the same on all devices.
+    moves = [torch.randint(-pixels, pixels + 1, (count, 1), generator=key) for pixels in reach]
+    rows, columns = (
+        (torch.arange(side) + move).clamp_(0, side - 1).to(images.device, non_blocking=True)
+        for side, move in zip(sides, moves, strict=True)
+    )
+    each = torch.arange(count, device=images.device).view(-1, 1, 1, 1)
+    channel = torch.arange(channels, device=images.device).view(1, -1, 1, 1)
+    return images[each, channel, rows[:, None, :, None], columns[:, None, None, :]]
