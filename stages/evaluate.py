@@ -12,14 +12,13 @@ from rediffuse.data.card import Card
 from rediffuse.data.dataset import Examples, load_split
 from rediffuse.diffusion import Denoiser
 from rediffuse.evaluation.baseline import PixelStatistics
-from rediffuse.evaluation.extractors import ExtractorSettings
 from rediffuse.evaluation.fidelity.settings import FidelitySettings, least_images
 from rediffuse.evaluation.likelihood import LikelihoodSettings, describe_likelihood, likelihood_metrics
 from rediffuse.evaluation.memorisation.audit import memorisation_metrics
 from rediffuse.evaluation.memorisation.authenticity import Suspects
 from rediffuse.evaluation.memorisation.losses import Attacked
 from rediffuse.evaluation.memorisation.settings import MemorisationSettings
-from rediffuse.evaluation.reference import read_reference
+from rediffuse.evaluation.reference import reference_of
 from rediffuse.evaluation.report.assembly import Made, assemble
 from rediffuse.evaluation.report.cost import cost_of
 from rediffuse.evaluation.report.facts import identity
@@ -120,12 +119,8 @@ def _scores(
     params: Params, workspace: Workspace, samples: Samples, real: RealImages, model: Model, device: torch.device
 ) -> tuple[Scores, Suspects]:
     """All scores of the images, and which of them are the most like training images."""
-    reference = read_reference(
-        workspace.reference,
-        ExtractorSettings.of(params.reference, seed=params.seed, root=workspace.root),
-        {"train": len(real.train), "val": len(real.val), "test": len(real.test)},
-        device,
-    )
+    counts = {"train": len(real.train), "val": len(real.val), "test": len(real.test)}
+    reference = reference_of(workspace, params.reference, params.seed, counts, device)
     usefulness = UtilitySettings.of(params.reference, reference.classifier.shape, seed=params.seed, device=device)
     trainings = (
         read_real_trainings(workspace.reference, real.train.labels, real.test.labels, usefulness)

@@ -13,7 +13,7 @@ from rediffuse.params import Params
 from rediffuse.pictures import class_grid, grid_rows, sheet
 from rediffuse.processes import current
 from rediffuse.sampling import Sampling, class_mix
-from rediffuse.snapshots import earlier, reconstruct
+from rediffuse.snapshots import asked_average, asked_reference
 from rediffuse.stage import run_stage
 from rediffuse.tables import rounded
 from rediffuse.workspace import Workspace
@@ -25,12 +25,10 @@ def sample(params: Params, workspace: Workspace) -> dict[str, Any]:
     device = runtime.start(params.runtime)
     model = load_model(workspace.denoiser, device)
     labels = class_mix(params.sample.count, model.classes, params.sample.classes)
-    length, denoiser, reference = params.sample.ema_length, None, None
-    if length is not None:
-        denoiser = reconstruct(workspace.snapshots, length, device, key="sample.ema_length").denoiser
-    if params.sample.guidance != 1 and params.sample.guidance_reference == "snapshot":
-        reference = earlier(workspace.snapshots, params.sample.guidance_snapshot, device).denoiser
-    sampling = Sampling.of(model, params.sample, device, denoiser=denoiser, reference=reference)
+    average = asked_average(workspace.snapshots, params.sample, device)
+    away_from = asked_reference(workspace.snapshots, params.sample, device)
+    reference = away_from.denoiser if away_from else None
+    sampling = Sampling.of(average or model, params.sample, device, reference=reference)
 
     with tqdm(total=len(labels), unit="img", desc="sample", disable=None if params.runtime.progress else True) as bar:
         drawn = sampling.drawn(labels, current(), bar.update)
@@ -56,9 +54,7 @@ def sample(params: Params, workspace: Workspace) -> dict[str, Any]:
         files.write_bytes(path, content.getvalue())
     files.write_bytes(workspace.grid, class_grid(images, labels, model.classes))
     files.write_bytes(workspace.film, film)
-    raw = Sampling.of(
-        model, params.sample, device, denoiser=load_model(workspace.raw, device).denoiser, reference=reference
-    )
+    raw = Sampling.of(load_model(workspace.raw, device), params.sample, device, reference=reference)
     shown = np.concatenate(grid_rows(labels, model.classes))
     raw_images = raw.chosen(labels[shown], shown.tolist())
     files.write_bytes(workspace.raw_grid, class_grid(raw_images, labels[shown], model.classes))

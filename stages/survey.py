@@ -22,11 +22,7 @@ def survey(params: Params, workspace: Workspace) -> dict[str, Any]:
         split_metrics=files.read_json(workspace.metrics("split")),
     )
     drawn = pictures(report)
-    for stale in workspace.data_pictures.glob("*"):
-        if stale.name not in drawn:
-            stale.unlink()
-    for name, png in drawn.items():
-        files.write_bytes(workspace.data_pictures / name, png)
+    files.write_folder(workspace.data_pictures, drawn)
     files.write_bytes(workspace.data_report, render(report).encode())
     return {"pictures": len(drawn)}
 

@@ -8,10 +8,9 @@ from tqdm import tqdm
 
 from rediffuse import files, memory, runtime
 from rediffuse.data.dataset import load_split, split_counts
-from rediffuse.evaluation.extractors import ExtractorSettings
 from rediffuse.evaluation.fidelity.settings import FidelitySettings, check_splits
 from rediffuse.evaluation.fidelity.standard import Standard
-from rediffuse.evaluation.reference import read_reference
+from rediffuse.evaluation.reference import reference_of
 from rediffuse.evaluation.sweep import (
     PointJudge,
     Scores,
@@ -26,7 +25,7 @@ from rediffuse.model import load_model
 from rediffuse.params import Params, SampleParams
 from rediffuse.processes import current
 from rediffuse.sampling import Sampling, class_mix
-from rediffuse.snapshots import earlier, reconstruct
+from rediffuse.snapshots import asked_average, asked_reference
 from rediffuse.stage import run_stage
 from rediffuse.sweep import guidance_points, steps_points, why_not_guided
 from rediffuse.tables import rounded, write_table
@@ -48,11 +47,11 @@ def sweep(params: Params, workspace: Workspace) -> dict[str, Any]:
     # Points may be the same, such as the model's own sampler and the scale 1: they are drawn once.
     wanted = {_key(sample): sample for sample in [each.sample for each in guided] + [each.sample for each in stepped]}
 
-    length, denoiser, reference = params.sample.ema_length, None, None
-    if length is not None:
-        denoiser = reconstruct(workspace.snapshots, length, device, key="sample.ema_length").denoiser
-    if params.sample.guidance_reference == "snapshot" and any(sample.guidance != 1 for sample in wanted.values()):
-        reference = earlier(workspace.snapshots, params.sample.guidance_snapshot, device).denoiser
+    average = asked_average(workspace.snapshots, params.sample, device)
+    guiding = [sample for sample in wanted.values() if sample.guidance != 1]
+    # Scales differ, what they guide away from does not.
+    away_from = asked_reference(workspace.snapshots, guiding[0], device) if guiding else None
+    reference = away_from.denoiser if away_from else None
 
     processes = current()
     if processes.first and len(guided) < len(params.sweep.guidance):
@@ -64,7 +63,7 @@ def sweep(params: Params, workspace: Workspace) -> dict[str, Any]:
     total = len(labels) * len(wanted)
     with tqdm(total=total, unit="img", desc="sweep", disable=None if params.runtime.progress else True) as bar:
         for key, sample in wanted.items():
-            sampling = Sampling.of(model, sample, device, denoiser=denoiser, reference=reference)
+            sampling = Sampling.of(average or model, sample, device, reference=reference)
             drawn = sampling.drawn(labels, processes, bar.update)
             if drawn is not None and judge is not None:
                 images, evaluations = drawn
@@ -114,12 +113,7 @@ def _judge(params: Params, workspace: Workspace, device: torch.device) -> PointJ
     counts, val = split_counts(workspace), load_split(workspace, "val")
     settings = FidelitySettings.of(params.evaluate, seed=params.seed)
     check_splits(counts["train"], counts["test"], settings.neighbours, settings.coverage_neighbours)
-    reference = read_reference(
-        workspace.reference,
-        ExtractorSettings.of(params.reference, seed=params.seed, root=workspace.root),
-        counts,
-        device,
-    )
+    reference = reference_of(workspace, params.reference, params.seed, counts, device)
     return PointJudge(
         reference=reference,
         standard=Standard(reference.features[reference.main.name].train, settings),

@@ -5,6 +5,11 @@ from tests.evaluation.report.constructed import estimate
 
 FIDELITY = {"fd": 1.5, "kid": 0.25, "precision": 0.75, "recall": 0.5, "coverage": 0.625}
 LACKING = {"rule": "m.x <= 1", "found": "this run has no m.x", "met": None}
+LONG = {
+    "rule": "memorisation.authenticity >= 0.9 * memorisation.authenticity_floor",
+    "found": "0.25 >= 0.45",
+    "met": False,
+}
 METRICS = {
     "fidelity": {
         f"{name}{suffix}": value * times
@@ -23,7 +28,7 @@ METRICS = {
             "verdict": "not met",
             "conditions": [{"rule": "fidelity.fd <= 1", "found": "1.5 <= 1", "met": False}],
         },
-        "memorisation": {"verdict": "not asked", "conditions": [LACKING]},
+        "memorisation": {"verdict": "not asked", "conditions": [LACKING, LONG]},
         "class_consistency": {"verdict": "met", "conditions": [{"rule": "a >= 1", "found": "2 >= 1", "met": True}]},
         "likelihood": {"verdict": "not asked", "conditions": []},
     },
@@ -61,10 +66,12 @@ def test_what_was_not_computed_has_no_line():
         assert words not in text
 
 
-def test_a_verdict_has_a_line_with_the_rules_that_produced_it():
+def test_a_verdict_stands_beside_its_rules_each_on_lines_of_at_most_100_columns():
     assert verdicts(METRICS).splitlines() == [
         "fidelity            not met     fidelity.fd <= 1 (not so: 1.5 <= 1)",
         "memorisation        not asked   m.x <= 1 (this run has no m.x)",
+        "                                memorisation.authenticity >= 0.9 * memorisation.authenticity_floor",
+        "                                  (not so: 0.25 >= 0.45)",
         "class consistency   met         a >= 1",
         "likelihood          not asked",
     ]

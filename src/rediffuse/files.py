@@ -3,7 +3,7 @@
 import hashlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -43,6 +43,15 @@ def write_bytes(path: Path, content: bytes) -> None:
     """Replace `path` by `content`, whole or not at all."""
     with replacing(path) as temporary:
         temporary.write_bytes(content)
+
+
+def write_folder(folder: Path, contents: Mapping[str, bytes]) -> None:
+    """Make `folder` hold files of these names and contents, each replaced as by `write_bytes`, and no others."""
+    for stale in folder.glob("*"):
+        if stale.name not in contents:
+            stale.unlink()
+    for name, content in contents.items():
+        write_bytes(folder / name, content)
 
 
 def write_json(path: Path, value: Any) -> None:

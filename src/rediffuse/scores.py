@@ -1,12 +1,15 @@
 """The scores of the present model in a short table, and where to look: `python -m rediffuse.scores`."""
 
 import sys
+from itertools import zip_longest
 from pathlib import Path
+from textwrap import wrap
 from typing import Any
 
 from rediffuse import files
 from rediffuse.workspace import Workspace
 
+_COLUMNS = 100
 _ROWS = (
     ("FD (lower is better)", "fidelity", "fd", "fd_floor"),
     ("KID (lower is better)", "fidelity", "kid", "kid_floor"),
@@ -42,16 +45,18 @@ def table(metrics: dict[str, Any]) -> str:
 
 
 def verdicts(metrics: dict[str, Any]) -> str:
-    """A line an aspect: its verdict, and the rules that produced it, with the numbers of those that are not met or what
-    they lack."""
+    """Each aspect with its verdict and the rules that produced it, each on a line of its own, with the numbers of those
+    that are not met or what they lack."""
     lines = []
     for aspect, said in metrics["verdicts"].items():
-        rules = "; ".join(
+        rules = [
             condition["rule"]
             + {True: "", False: f" (not so: {condition['found']})", None: f" ({condition['found']})"}[condition["met"]]
             for condition in said["conditions"]
-        )
-        lines.append(f"{aspect.replace('_', ' '):20}{said['verdict']:12}{rules}".rstrip())
+        ]
+        beside = [line for rule in rules for line in wrap(rule, _COLUMNS - 32, subsequent_indent="  ")]
+        heads = [f"{aspect.replace('_', ' '):20}{said['verdict']:12}", *[" " * 32] * (len(beside) - 1)]
+        lines += [f"{head}{line}".rstrip() for head, line in zip_longest(heads, beside, fillvalue="")]
     return "\n".join(lines)
 
 

@@ -14,7 +14,7 @@ import torch
 from rediffuse import files, power_ema
 from rediffuse.errors import UserError
 from rediffuse.model import Model, load_model, read_weights
-from rediffuse.params import TrainParams
+from rediffuse.params import SampleParams, TrainParams
 
 INDEX = "index.json"
 
@@ -109,6 +109,28 @@ def earlier(folder: Path, share: float, device: torch.device) -> Model:
     wanted = share * snapshots[-1].step
     chosen = min(snapshots, key=lambda each: (abs(each.step - wanted), each.step, -(each.length or 0)))
     return load_model(folder / chosen.file, device)
+
+
+def asked_average(folder: Path, sample: SampleParams, device: torch.device) -> Model | None:
+    """The model averaged with `sample.ema_length`; None where that is null, and the trained average is meant.
+
+    Raises:
+        UserError: the snapshots are not there, or the length can't be made of them.
+    """
+    if sample.ema_length is None:
+        return None
+    return reconstruct(folder, sample.ema_length, device, key="sample.ema_length")
+
+
+def asked_reference(folder: Path, sample: SampleParams, device: torch.device) -> Model | None:
+    """The earlier model that the section `sample` guides away from; None where it guides by labels, or not at all.
+
+    Raises:
+        UserError: the training kept no snapshots.
+    """
+    if sample.guidance == 1 or sample.guidance_reference != "snapshot":
+        return None
+    return earlier(folder, sample.guidance_snapshot, device)
 
 
 def publish(kept: Path, folder: Path, snapshots: Sequence[Snapshot]) -> None:

@@ -139,7 +139,7 @@ def test_a_model_without_classes_is_swept_at_the_scale_one(
     reference = read_reference(copy.reference, own, {"train": 1437, "val": 180, "test": 180}, CPU)
     unlabelled = Classifier(replace(reference.classifier.shape, classes=0), generator(0, "test"))
     judge = replace(reference.judge, network=unlabelled.eval())
-    monkeypatch.setattr("stages.sweep.read_reference", lambda *_: replace(reference, judge=judge))
+    monkeypatch.setattr("stages.sweep.reference_of", lambda *_: replace(reference, judge=judge))
     metrics = sweep(without(quick), copy)
     assert metrics["guidance"].keys() == {"1"}
     scores = {f"{name}{end}" for name in ("fd", "precision", "recall") for end in ("", "_low", "_high")}
@@ -169,6 +169,6 @@ def test_nothing_of_a_sweep_but_its_size_comes_from_the_test_images(
         }
         return replace(found, features=dark)
 
-    monkeypatch.setattr("stages.sweep.read_reference", without_test)
+    monkeypatch.setattr("stages.sweep.reference_of", without_test)
     sweep(quick, copy)
     assert outs(copy) == outs(swept)

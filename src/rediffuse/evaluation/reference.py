@@ -24,6 +24,8 @@ from rediffuse.evaluation.extractors import Extractor, ExtractorSettings, Featur
 from rediffuse.evaluation.extractors.classifier import Classifier
 from rediffuse.evaluation.extractors.convolutional import ConvolutionalExtractor, read_trained
 from rediffuse.evaluation.extractors.registry import EXTRACTORS
+from rediffuse.params import ReferenceParams
+from rediffuse.workspace import Workspace
 
 JUDGE = "classifier"
 _SPLITS = ("train", "val", "test")
@@ -112,6 +114,14 @@ def write_features(
             save_file(rows, temporary, about)
         found[extractor.name] = _as_features(rows)
     return Reference(judge, extractors, found)
+
+
+def reference_of(
+    workspace: Workspace, section: ReferenceParams, seed: int, counts: Mapping[str, int], device: torch.device
+) -> Reference:
+    """What the stage `reference` wrote by its section of params.yaml; see `read_reference`."""
+    settings = ExtractorSettings.of(section, seed=seed, root=workspace.root)
+    return read_reference(workspace.reference, settings, counts, device)
 
 
 def read_reference(

@@ -16,7 +16,7 @@ import rediffuse
 from rediffuse import files
 from rediffuse.model import load_model, save_model
 from rediffuse.params import RuntimeParams, SampleParams
-from rediffuse.snapshots import earlier, reconstruct
+from rediffuse.snapshots import asked_average, asked_reference
 from rediffuse.workspace import Workspace
 
 WEIGHTS, REFERENCE, SETTINGS = "denoiser.safetensors", "reference.safetensors", "sampling.json"
@@ -46,14 +46,12 @@ def write_parts(folder: Path, workspace: Workspace, sample: SampleParams, runtim
         UserError: the model or the snapshots are missing.
     """
     cpu = torch.device("cpu")
-    if sample.ema_length is None:
-        shutil.copyfile(workspace.denoiser, folder / WEIGHTS)
+    if average := asked_average(workspace.snapshots, sample, cpu):
+        save_model(folder / WEIGHTS, average.description, average.denoiser)
     else:
-        model = reconstruct(workspace.snapshots, sample.ema_length, cpu, key="sample.ema_length")
-        save_model(folder / WEIGHTS, model.description, model.denoiser)
-    if sample.guidance != 1 and sample.guidance_reference == "snapshot":
-        model = earlier(workspace.snapshots, sample.guidance_snapshot, cpu)
-        save_model(folder / REFERENCE, model.description, model.denoiser)
+        shutil.copyfile(workspace.denoiser, folder / WEIGHTS)
+    if reference := asked_reference(workspace.snapshots, sample, cpu):
+        save_model(folder / REFERENCE, reference.description, reference.denoiser)
     anywhere = runtime.model_copy(update={"device": "auto" if runtime.device == "cuda" else runtime.device})
     settings = {"sample": sample.model_dump(mode="json"), "runtime": anywhere.model_dump(mode="json")}
     files.write_json(folder / SETTINGS, settings)

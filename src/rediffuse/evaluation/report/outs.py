@@ -14,11 +14,6 @@ def write_report(
     workspace: Workspace, report: Report, metrics: Mapping[str, Any], card: Card, params: Mapping[str, Any]
 ) -> None:
     """Write reports/report.html, reports/model_card.md and reports/figures/, which then holds these figures alone."""
-    drawn = figure_files(report)
-    for stale in workspace.figures.glob("*"):
-        if stale.name not in drawn:
-            stale.unlink()
-    for name, png in drawn.items():
-        files.write_bytes(workspace.figures / name, png)
+    files.write_folder(workspace.figures, figure_files(report))
     files.write_bytes(workspace.model_card, render_card(report, card, metrics, params).encode())
     files.write_bytes(workspace.report, render(report).encode())
