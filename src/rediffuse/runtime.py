@@ -12,7 +12,7 @@ from rediffuse.provenance.environment import cpu, note
 # cuBLAS keeps its results only with a fixed workspace, and reads this when it starts.
 os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
 # The compiler keeps to choices that repeat themselves, and reads this when it is imported.
-os.environ.setdefault("TORCHINDUCTOR_DETERMINISTIC", "1")
+os.environ["TORCHINDUCTOR_DETERMINISTIC"] = "1"
 
 import numpy as np
 import torch
@@ -77,7 +77,7 @@ def start(runtime: RuntimeParams) -> torch.device:
     kind = device_type(runtime)
     torch.set_num_threads(runtime.threads)
     # As torch.use_deterministic_algorithms(True), without the second that it takes to import a compiler.
-    torch.set_deterministic_debug_mode("error")  # type: ignore[no-untyped-call]
+    torch.set_deterministic_debug_mode("error")
     # New memory would be filled with NaN, which shows what reads it before it is written and decides nothing else.
     torch.utils.deterministic.fill_uninitialized_memory = False
     torch.backends.cudnn.benchmark = False

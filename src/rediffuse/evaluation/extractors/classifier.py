@@ -113,7 +113,8 @@ class Classifier(nn.Module):
 
         Channels last saves an eighth of a step on a CPU; CUDA's group norm would copy them back at each level.
         """
-        return self.to(device, memory_format=torch.channels_last if device.type == "cpu" else torch.contiguous_format)
+        self.to(device)
+        return self.to(memory_format=torch.channels_last) if device.type == "cpu" else self
 
     @torch.no_grad()
     def calibrate(self, images: Images) -> None:
