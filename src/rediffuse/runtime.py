@@ -79,7 +79,7 @@ def start(runtime: RuntimeParams) -> torch.device:
     # As torch.use_deterministic_algorithms(True), without the second that it takes to import a compiler.
     torch.set_deterministic_debug_mode("error")
     # New memory would be filled with NaN, which shows what reads it before it is written and decides nothing else.
-    torch.utils.deterministic.fill_uninitialized_memory = False
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     torch.backends.cudnn.benchmark = False
     # float32 means float32; the network's own precision is a parameter.
     torch.set_float32_matmul_precision("highest")

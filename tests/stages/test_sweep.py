@@ -18,7 +18,7 @@ from rediffuse.evaluation.extractors.classifier import Classifier
 from rediffuse.evaluation.extractors.features import classify, extract
 from rediffuse.evaluation.fidelity.protocol import score_fidelity
 from rediffuse.evaluation.fidelity.settings import FidelitySettings
-from rediffuse.evaluation.reference import Reference, read_reference
+from rediffuse.evaluation.reference import Reference, read_reference, reference_of
 from rediffuse.evaluation.sweep import EVALUATIONS_COLUMNS, GUIDANCE_COLUMNS
 from rediffuse.model import build_model, describe, save_model
 from rediffuse.params import Params
@@ -163,7 +163,7 @@ def test_nothing_of_a_sweep_but_its_size_comes_from_the_test_images(
     write_columns(copy.manifest, MANIFEST, dict(manifest.items()))
 
     def without_test(*arguments: Any) -> Reference:
-        found = read_reference(*arguments)
+        found = reference_of(*arguments)
         dark = {
             name: replace(each, test=np.zeros_like(each.test), controls={}) for name, each in found.features.items()
         }
