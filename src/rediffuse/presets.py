@@ -1,7 +1,8 @@
-"""What the model of a paper is, in the keys of params.yaml: process, prediction, weighting, noise levels, sampler.
+"""What the model of a paper is, in the keys of params.yaml, and what the U-Net of a size is.
 
-A key that params.yaml leaves null takes the value of `diffusion.preset`; a key that it gives stays as given. A new
-preset is an entry of PRESETS; docs/families.md has them as a table with the equations.
+A key that params.yaml leaves null takes the value of `diffusion.preset` (process, prediction, weighting, noise levels,
+sampler), or of `model.size`; a key that it gives stays as given. A new preset is an entry of PRESETS, a new size one of
+SIZES; docs/families.md has the presets as a table with the equations, docs/performance.md how the sizes were found.
 """
 
 from collections.abc import Mapping
@@ -142,20 +143,51 @@ PRESETS: dict[str, dict[str, Any]] = {
     },
 }
 
+# By quality for the time it takes: tiny on 8×8 digits and a CPU, small on 28×28 and a CPU, base on 32×32 colours and a
+# GPU (where it is the U-Net of Ho et al., 2020, appendix B).
+SIZES: dict[str, dict[str, Any]] = {
+    "tiny": {
+        "model.unet.patch": 2,
+        "model.unet.width": 64,
+        "model.unet.multipliers": [1],
+        "model.unet.blocks": 1,
+        "model.unet.attention_sizes": [4],
+        "model.unet.head_channels": 64,
+        "model.unet.groups": 8,
+    },
+    "small": {
+        "model.unet.patch": 2,
+        "model.unet.width": 64,
+        "model.unet.multipliers": [1, 1],
+        "model.unet.blocks": 1,
+        "model.unet.attention_sizes": [7, 8],
+        "model.unet.head_channels": 64,
+        "model.unet.groups": 8,
+    },
+    "base": {
+        "model.unet.patch": 1,
+        "model.unet.width": 128,
+        "model.unet.multipliers": [1, 2, 2, 2],
+        "model.unet.blocks": 2,
+        "model.unet.attention_sizes": [16, 8, 4],
+        "model.unet.head_channels": 64,
+        "model.unet.groups": 32,
+    },
+}
+
 
 def expand(document: Mapping[str, Any]) -> dict[str, Any]:
-    """params.yaml with every null that the preset has a value for replaced by it.
+    """params.yaml with every null that its preset or its size has a value for replaced by it.
 
     Args:
-        document: sections by name; what is no mapping, or names no preset, comes back as it is.
+        document: sections by name; what is no mapping, or names no preset and no size, comes back as it is.
     """
-    diffusion = document.get("diffusion")
-    preset = PRESETS.get(str(diffusion.get("preset"))) if isinstance(diffusion, Mapping) else None
-    if preset is None:
-        return dict(document)
-    usual = PUBLISHED | preset
-    if _value(document, "sample.sampler") not in (None, preset["sample.sampler"]):
-        usual |= PLAIN_SAMPLING
+    usual = {**SIZES.get(str(_value(document, "model.size")), {})}
+    preset = PRESETS.get(str(_value(document, "diffusion.preset")))
+    if preset is not None:
+        usual |= PUBLISHED | preset
+        if _value(document, "sample.sampler") not in (None, preset["sample.sampler"]):
+            usual |= PLAIN_SAMPLING
     return {
         name: _filled(section, usual, f"{name}.") if isinstance(section, Mapping) else section
         for name, section in document.items()

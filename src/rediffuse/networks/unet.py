@@ -46,7 +46,7 @@ class ResidualBlock(nn.Module):
 
 
 class _Stage(nn.Module):
-    """A residual block and, where the resolution asks for it, self-attention."""
+    """A residual block and, where it is asked for, self-attention."""
 
     def __init__(self, block: ResidualBlock, attention: SelfAttention | None) -> None:
         super().__init__()
@@ -67,13 +67,16 @@ class Unet(nn.Module):
         width: channels at full resolution.
         multipliers: channels of each level as a multiple of width; each level halves the resolution.
         blocks: residual blocks a level, going down; one more going up.
-        attention_sizes: heights of the feature maps that get self-attention.
+        attention_sizes: heights of the feature maps that get self-attention: after the last block of their level going
+            down, of it going up, and between the two blocks of the middle.
         head_channels: width of an attention head.
         groups: of all group norms; divides width × every multiplier.
         dropout: inside the residual blocks.
+        patch: pixels a side that become one position with patch² times the channels (Shi et al., 2016), so that
+            full resolution means 1/patch of the image's.
 
     Raises:
-        ValueError: the image can't be halved as often as there are levels.
+        ValueError: the image can't be cut into patches and halved as often as there are levels.
     """
 
     def __init__(
@@ -88,21 +91,27 @@ class Unet(nn.Module):
         head_channels: int = 16,
         groups: int = 8,
         dropout: float = 0.0,
+        patch: int = 1,
     ) -> None:
         super().__init__()
         channels, height, image_width = shape
-        factor = 2 ** (len(multipliers) - 1)
+        factor = patch * 2 ** (len(multipliers) - 1)
         if height % factor or image_width % factor:
             raise ValueError(
-                f"images of {height}×{image_width} can't be halved {len(multipliers) - 1} times: "
-                f"model.unet.multipliers has {len(multipliers)} levels, so clean.size must be a multiple of {factor}"
+                f"images of {height}×{image_width} can't be cut into patches of {patch} and halved "
+                f"{len(multipliers) - 1} times, as model.unet.patch and the {len(multipliers)} levels of "
+                f"model.unet.multipliers ask for: clean.size must be a multiple of {factor}"
             )
+        channels, size = channels * patch**2, height // patch
         channels_embedding = 4 * width
+        self.patch = patch
 
-        def stage(channels_in: int, channels_out: int, size: int) -> _Stage:
+        def stage(channels_in: int, channels_out: int, *, attends: bool) -> _Stage:
             block = ResidualBlock(channels_in, channels_out, channels_embedding, groups, dropout)
-            attends = size in attention_sizes
-            return _Stage(block, SelfAttention(channels_out, head_channels, groups) if attends else None)
+            return _Stage(
+                block,
+                SelfAttention(channels_out, head_channels, groups) if attends and size in attention_sizes else None,
+            )
 
         # 1000 radians a unit: over the range of c_noise, about 2.5, as many waves as DDPM's 1000 steps have.
         self.encoding = SinusoidalEncoding(width - width % 2, scale=1000.0)
@@ -115,23 +124,23 @@ class Unet(nn.Module):
 
         self.stem = nn.Conv2d(channels, width, 3, padding=1)
         self.down = nn.ModuleList()
-        skips, current, size = [width], width, height
+        skips, current = [width], width
         for level, multiplier in enumerate(multipliers):
             if level:
                 self.down.append(nn.Conv2d(current, current, 3, stride=2, padding=1))
                 size //= 2
                 skips.append(current)
-            for _ in range(blocks):
-                self.down.append(stage(current, width * multiplier, size))
+            for block in range(blocks):
+                self.down.append(stage(current, width * multiplier, attends=block == blocks - 1))
                 current = width * multiplier
                 skips.append(current)
 
-        self.middle = nn.ModuleList([stage(current, current, size) for _ in range(2)])
+        self.middle = nn.ModuleList([stage(current, current, attends=attends) for attends in (True, False)])
 
         self.up = nn.ModuleList()
         for level, multiplier in reversed(list(enumerate(multipliers))):
-            for _ in range(blocks + 1):
-                self.up.append(stage(current + skips.pop(), width * multiplier, size))
+            for block in range(blocks + 1):
+                self.up.append(stage(current + skips.pop(), width * multiplier, attends=block == blocks))
                 current = width * multiplier
             if level:
                 self.up.append(nn.Sequential(nn.Upsample(scale_factor=2), nn.Conv2d(current, current, 3, padding=1)))
@@ -148,7 +157,7 @@ class Unet(nn.Module):
             embedding = embedding + self.label(condition.labels)
         embedding = F.silu(embedding)
 
-        x = self.stem(x)
+        x = self.stem(F.pixel_unshuffle(x, self.patch))
         skips = [x]
         for layer in self.down:
             x = layer(x, embedding) if isinstance(layer, _Stage) else layer(x)
@@ -157,8 +166,7 @@ class Unet(nn.Module):
             x = layer(x, embedding)
         for layer in self.up:
             x = layer(torch.cat([x, skips.pop()], dim=1), embedding) if isinstance(layer, _Stage) else layer(x)
-        out: Tensor = self.head(x)
-        return out
+        return F.pixel_shuffle(self.head(x), self.patch)
 
 
 def _zero(layer: nn.Conv2d) -> nn.Conv2d:

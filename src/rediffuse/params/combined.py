@@ -50,8 +50,18 @@ class Params(Section):
         if size is not None and size % factor:
             levels = "model.name article_unet"
             if isinstance(self.model.settings, UnetParams):
-                levels = f"model.unet.multipliers has {len(self.model.settings.multipliers)} levels, which"
+                unet = self.model.settings
+                levels = f"model.unet with patch {unet.patch} and {len(unet.multipliers)} levels"
             raise ValueError(f"clean.size is {size}, but {levels} needs a multiple of {factor}")
+        return self
+
+    @model_validator(mode="after")
+    def _compiled_whole(self) -> Self:
+        if self.train.shard and self.runtime.profile in ("compiled", "graphs"):
+            raise ValueError(
+                f"runtime.profile is {self.runtime.profile}, but train.shard puts each layer together only while it is "
+                "computed, which is not compiled; use the profile plain or channels_last"
+            )
         return self
 
     @model_validator(mode="after")

@@ -29,6 +29,7 @@ class Section(BaseModel):
 
 
 class UnetParams(Section):
+    patch: Annotated[int, Field(ge=1, le=64)]
     width: Channels
     multipliers: Multipliers
     blocks: Annotated[int, Field(ge=1, le=100)]
@@ -39,8 +40,8 @@ class UnetParams(Section):
 
     @property
     def size_factor(self) -> int:
-        """What the images' height and width must be a multiple of, to be halved between the levels."""
-        factor: int = 2 ** (len(self.multipliers) - 1)
+        """What the images' height and width must be a multiple of, to be cut and then halved between the levels."""
+        factor: int = self.patch * 2 ** (len(self.multipliers) - 1)
         return factor
 
     @model_validator(mode="after")
@@ -71,6 +72,7 @@ class ArticleUnetParams(Section):
 
 class ModelParams(Section):
     name: Literal["unet", "article_unet"]
+    size: Literal["tiny", "small", "base"]
     precision: Literal["auto", "fp32", "bf16"]
     unet: UnetParams
     article_unet: ArticleUnetParams
@@ -149,6 +151,7 @@ class TrainParams(Section):
 class RuntimeParams(Section):
     device: Literal["auto", "cpu", "cuda"]
     threads: Annotated[int, Field(ge=1, le=1024)]
+    profile: Literal["auto", "plain", "channels_last", "compiled", "graphs"]
     workers: Annotated[int, Field(ge=1, le=1024)]
     engine: Literal["local", "ray"]
     processes: Annotated[int, Field(ge=1, le=4096)]

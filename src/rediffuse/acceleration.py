@@ -1,0 +1,90 @@
+"""How a network is run: layout of its memory, compiled or not, precision. Each gives other last bits, no other result.
+
+`runtime.profile: auto` is `plain` on every device. On a CPU that was measured (docs/performance.md): channels-last
+gains nothing on the default networks, and a compiler 5 to 12 %, for which the machine needs one and half a minute. On
+CUDA the compiled profiles are there to be chosen; `benchmarks.gpu` times them and proves their bytes.
+"""
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.util import find_spec
+
+import torch
+from torch import nn
+
+from rediffuse.errors import UserError
+from rediffuse.params import RuntimeParams
+
+
+@dataclass(frozen=True)
+class Profile:
+    """One way to run a network.
+
+    Args:
+        name: its name.
+        channels_last: the channels of a pixel lie beside each other.
+        mode: of torch.compile; None: not compiled.
+    """
+
+    name: str
+    channels_last: bool = False
+    mode: str | None = None
+
+
+PROFILES = {
+    profile.name: profile
+    for profile in (
+        Profile("plain"),
+        Profile("channels_last", channels_last=True),
+        Profile("compiled", channels_last=True, mode="default"),
+        Profile("graphs", channels_last=True, mode="reduce-overhead"),
+    )
+}
+
+
+def profile(runtime: RuntimeParams, device: torch.device) -> Profile:
+    """The one that `runtime.profile` names on this device.
+
+    Raises:
+        UserError: it needs a compiler that is not here, or a GPU.
+    """
+    chosen = PROFILES["plain" if runtime.profile == "auto" else runtime.profile]
+    if chosen.mode is None:
+        return chosen
+    if chosen.name == "graphs" and device.type != "cuda":
+        raise UserError("params.yaml: runtime.profile is graphs, which needs CUDA; use compiled, or plain")
+    missing = None
+    if not any(map(shutil.which, ("c++", "g++", "clang++", "gcc", "cc"))):
+        missing = "a C++ compiler"
+    elif device.type == "cuda" and find_spec("triton") is None:
+        missing = "the package triton"
+    if missing:
+        raise UserError(f"params.yaml: runtime.profile is {chosen.name}, which needs {missing}; use plain")
+    return chosen
+
+
+def accelerate(network: nn.Module, profile: Profile) -> None:
+    """Make a network run by this profile, in place; copies of it keep the layout, and are not compiled."""
+    if profile.channels_last:
+        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    if profile.mode is not None:
+        # Batches have few sizes: one program for each, of the whole network.
+        network.compile(fullgraph=True, dynamic=False, mode=profile.mode)
+
+
+@contextmanager
+def uncompiled() -> Iterator[None]:
+    """Run compiled networks as they are written: for few evaluations of sizes that training never sees."""
+    with torch.compiler.set_stance("force_eager"):
+        yield
+
+
+def native_bf16(device: torch.device) -> bool:
+    """Whether bfloat16 is quicker than float32 there: by tensor cores, or by a CPU's own instructions for it."""
+    if device.type == "cuda":
+        return True
+    # Since torch 2.10; before that a CPU keeps to float32.
+    capabilities = getattr(torch.cpu, "get_capabilities", dict)()
+    return bool(device.type == "cpu" and (capabilities.get("avx512_bf16") or capabilities.get("amx_bf16")))
