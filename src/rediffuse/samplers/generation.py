@@ -125,7 +125,7 @@ class _Fetched:
         self._arrived = torch.cuda.Event()
         self._pinned = torch.empty(images.shape, dtype=images.dtype, pin_memory=True)
         self._pinned.copy_(images, non_blocking=True)
-        self._arrived.record()
+        self._arrived.record(torch.cuda.current_stream(images.device))
 
     def images(self) -> Tensor:
         """Waits for them; in memory of their own, because little can be pinned."""

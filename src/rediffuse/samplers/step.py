@@ -79,4 +79,3 @@ def transition(t: Point, s: Point) -> tuple[Tensor, Tensor]:
     """(α_t/α_s, σ²_ts = σ_t² - (α_t/α_s)²·σ_s²): mean and variance of x_t given x_s."""
     ratio = t.alpha / s.alpha
     return ratio, t.sigma**2 - (ratio * s.sigma) ** 2
-

@@ -83,9 +83,7 @@ class Batches:
 
     def _handed_over(self, read: Microbatch) -> tuple[Tensor, Tensor | None]:
         images, labels = read.tensors()
-        return _scaled(
-            sent_ahead(images, self.device), None if labels is None else sent_ahead(labels, self.device)
-        )
+        return _scaled(sent_ahead(images, self.device), None if labels is None else sent_ahead(labels, self.device))
 
 
 def _scaled(images: Tensor, labels: Tensor | None) -> tuple[Tensor, Tensor | None]:
