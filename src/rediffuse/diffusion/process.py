@@ -150,7 +150,7 @@ def batch_time(t: Tensor, x: Tensor) -> Tensor:
 
 
 def same_for_all(t: Tensor) -> Tensor | None:
-    """The one time of a whole batch as a number on the CPU, where `batch_time` made it: to ask the device would wait."""
+    """The one time of a whole batch as a number on the CPU, where `batch_time` made it; else None."""
     known: Tensor | None = getattr(t, "same_for_all", None)
     return known
 

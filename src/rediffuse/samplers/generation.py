@@ -122,7 +122,7 @@ class _Fetched:
     """Images on their way from a GPU."""
 
     def __init__(self, images: Tensor) -> None:
-        self._arrived = torch.cuda.Event()
+        self._arrived = torch.cuda.Event()  # type: ignore[no-untyped-call]
         self._pinned = torch.empty(images.shape, dtype=images.dtype, pin_memory=True)
         self._pinned.copy_(images, non_blocking=True)
         self._arrived.record(torch.cuda.current_stream(images.device))
