@@ -1,6 +1,8 @@
 """Stage `sample`: images of the trained model, with a sheet of them, one of the raw weights', and a film."""
 
 import io
+import sys
+import time
 from typing import Any
 
 import numpy as np
@@ -16,11 +18,12 @@ from rediffuse.sampling import Sampling, class_mix
 from rediffuse.snapshots import asked_average, asked_reference
 from rediffuse.stage import run_stage
 from rediffuse.tables import rounded
+from rediffuse.tracking import Run, Untracked
 from rediffuse.workspace import Workspace
 
 
 @memory.advised("use a smaller sample.batch_size, which is part of the numbers")
-def sample(params: Params, workspace: Workspace) -> dict[str, Any]:
+def sample(params: Params, workspace: Workspace, run: Run | None = None) -> dict[str, Any]:
     """Draw `sample.count` images; image i depends on (sample.seed, i) and the model alone."""
     device = runtime.start(params.runtime)
     model = load_model(workspace.denoiser, device)
@@ -30,12 +33,15 @@ def sample(params: Params, workspace: Workspace) -> dict[str, Any]:
     reference = away_from.denoiser if away_from else None
     sampling = Sampling.of(average or model, params.sample, device, reference=reference)
 
+    began = time.monotonic()
     with tqdm(total=len(labels), unit="img", desc="sample", disable=None if params.runtime.progress else True) as bar:
         drawn = sampling.drawn(labels, current(), bar.update)
-    if drawn is None:
+    passes = current().gather(sampling.passes)
+    if drawn is None or passes is None:
         # The first process has the images and writes them.
         return {}
     images, evaluations = drawn
+    _tell_cost(run or Untracked(), len(images), time.monotonic() - began, evaluations, sum(passes))
 
     # The first image of each of the first ten classes, or the first eight of a model without.
     firsts = np.unique(labels, return_index=True)[1] if model.classes else np.arange(min(8, len(labels)))
@@ -69,5 +75,15 @@ def sample(params: Params, workspace: Workspace) -> dict[str, Any]:
     return metrics
 
 
+def _tell_cost(run: Run, count: int, seconds: float, evaluations: float, passes: int) -> None:
+    """In no metric of the stage: those are the same bytes each time."""
+    each = seconds / count
+    run.log_timing(0, {"seconds_per_image": each})
+    sys.stdout.write(
+        f"sample: {count} images in {seconds:.1f} s, {1000 * each:.3g} ms and {evaluations:g} evaluations an image, "
+        f"in {passes} passes of the network\n"
+    )
+
+
 if __name__ == "__main__":
-    run_stage(sample, joined=joined)
+    run_stage(sample, live=True, joined=joined)

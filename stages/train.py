@@ -1,5 +1,6 @@
 """Stage `train`: the cleaned examples to the weights of a denoiser, averaged and raw."""
 
+import sys
 from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
@@ -16,6 +17,7 @@ from rediffuse.diffusion import NetworkDenoiser
 from rediffuse.joining import joined
 from rediffuse.leaving import stay
 from rediffuse.model import Description, build_model, describe, save_model
+from rediffuse.networks.cost import cost
 from rediffuse.params import Params
 from rediffuse.pictures import class_grid
 from rediffuse.processes import current
@@ -67,6 +69,9 @@ def train(params: Params, workspace: Workspace, run: Run | None = None) -> dict[
     description = describe(params.model, params.diffusion, shape=card.shape, classes=card.classes, sigma_data=card.std)
     with seeded_global(params.seed, "train/weights"):
         model = build_model(description, device)
+    needed = cost(model.denoiser.network, model.shape, labelled=bool(model.classes))
+    if current().first:
+        sys.stdout.write(f"train: {needed}\n")
 
     labels = class_mix(min(64, 8 * max(1, len(card.classes))), card.classes, None)
     shown = preview_params(params.sample, len(labels))
@@ -119,7 +124,7 @@ def train(params: Params, workspace: Workspace, run: Run | None = None) -> dict[
                 "steps": state.step,
                 "examples": state.step * params.train.batch_size,
                 "skipped_steps": state.guard.skipped,
-                "parameters": sum(weights.numel() for weights in model.denoiser.parameters()),
+                **needed._asdict(),
                 # Of a training shorter than a row of the curve, whose steps were all refused, there is none.
                 **({"loss": curves.training[-1]["loss"]} if curves.training else {}),
                 "val_loss": last["val_loss"],

@@ -33,14 +33,17 @@ class Counted:
     Args:
         denoiser: any.
         images: so many.
+        passes: in so many batches.
     """
 
     denoiser: Denoiser
     images: int = 0
+    passes: int = 0
 
     def __call__(self, x_t: Tensor, t: Tensor, condition: Condition) -> Tensor:
         """As the denoiser."""
         self.images += len(x_t)
+        self.passes += 1
         return self.denoiser(x_t, t, condition)
 
 
@@ -119,6 +122,11 @@ class Sampling:
     def evaluations(self) -> int:
         """Images that the networks have seen."""
         return sum(network.images for network in self.networks)
+
+    @property
+    def passes(self) -> int:
+        """Batches that the networks have seen; guidance by labels makes one of two."""
+        return sum(network.passes for network in self.networks)
 
     def drawn(
         self, labels: np.ndarray, processes: Processes, seen: Callable[[int], object] = lambda _: None

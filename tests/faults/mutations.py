@@ -51,8 +51,8 @@ MUTANTS = (
     Mutant(
         "dropout without a key",
         "src/rediffuse/training/trainer.py",
-        'with seeded_global(seed, "train/dropout", step, index, device):',
-        "if True:",
+        'seeded_global(seed, "train/dropout", step, index, device) if dropout else nullcontext()',
+        "nullcontext()",
         (f"{KILLED[0]}[1-0.3]",),
     ),
     Mutant(

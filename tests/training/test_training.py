@@ -24,7 +24,7 @@ from rediffuse.training.fit import fit
 from rediffuse.training.pauses import due
 from rediffuse.training.schedule import SCHEDULES
 from rediffuse.training.trainer import BETAS, TrainingState, train
-from rediffuse.training.validation import loss_by_noise_level, validation_loss
+from rediffuse.training.validation import held_out, loss_by_noise_level, validation_loss
 
 CPU = torch.device("cpu")
 PARAMS = load_params(Path(__file__).parents[2] / "params.yaml")
@@ -198,6 +198,17 @@ def test_validation_is_of_the_raw_and_of_the_averaged_weights(tmp_path: Path):
         again = validation_loss(denoiser, ours.loss, ours.noise_levels, split.images, split.labels, seed=0, device=CPU)
         assert curves.validation[-1][name] == again
     assert curves.validation[-1]["val_loss"] != curves.validation[-1]["val_loss_ema"]
+
+
+def test_validation_looks_at_so_many_images_at_most_and_always_at_the_same(tmp_path: Path):
+    state, curves = run_fit(tmp_path, params=train_params(validate_images=4))
+    split, ours, seen = examples(6), model(), held_out(6, 4, seed=0)
+    assert len(set(seen.tolist())) == 4
+    again = validation_loss(
+        state.average, ours.loss, ours.noise_levels, split.images[seen], split.labels[seen], seed=0, device=CPU
+    )
+    assert [row["val_loss_ema"] for row in curves.validation][-1] == again
+    assert held_out(6, 6, seed=0).tolist() == list(range(6))
 
 
 def test_the_learning_rate_of_each_step_is_the_schedules(tmp_path: Path):

@@ -5,12 +5,13 @@ that has no part is not computed.
 """
 
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
 
 from rediffuse.diffusion.denoiser import Denoiser
-from rediffuse.diffusion.process import Process, expand
+from rediffuse.diffusion.process import Process, expand, same_for_all
 from rediffuse.networks import Condition
 
 
@@ -28,7 +29,7 @@ class GuidedLevels:
     high: float
 
     def __call__(self, t: Tensor) -> Tensor:
-        """Times B -> B, bool."""
+        """Times of any shape -> whether it is on there, bool."""
         level = self.process.at(t).noise_to_signal
         return (level > self.low) & (level <= self.high)
 
@@ -52,7 +53,7 @@ class ClassifierFreeGuidance:
     def __call__(self, x_t: Tensor, t: Tensor, condition: Condition) -> Tensor:
         """As the denoiser: B×C×H×W, B and a condition -> B×C×H×W."""
         inside = _inside(self.scale, self.levels, t)
-        if inside is None:
+        if isinstance(inside, str) and inside == "none":
             return self.denoiser(x_t, t, condition)
         both = condition.concatenate(condition.null())
         conditional, reference = self.denoiser(torch.cat([x_t, x_t]), torch.cat([t, t]), both).chunk(2)
@@ -79,19 +80,24 @@ class Autoguidance:
         """As the denoiser: B×C×H×W, B and a condition -> B×C×H×W."""
         denoised = self.denoiser(x_t, t, condition)
         inside = _inside(self.scale, self.levels, t)
-        if inside is None:
+        if isinstance(inside, str) and inside == "none":
             return denoised
         return _guided(denoised, self.reference(x_t, t, condition), self.scale, inside)
 
 
-def _inside(scale: float, levels: GuidedLevels | None, t: Tensor) -> Tensor | None:
-    """Which examples are guided; None where none is."""
+def _inside(scale: float, levels: GuidedLevels | None, t: Tensor) -> Tensor | Literal["all", "none"]:
+    """Which examples are guided; of a batch that has one time, which is known on the CPU, without asking the device."""
     if scale == 1:
-        return None
-    inside = torch.ones_like(t, dtype=torch.bool) if levels is None else levels(t)
-    return inside if levels is None or bool(inside.any()) else None
+        return "none"
+    if levels is None:
+        return "all"
+    time = same_for_all(t)
+    if time is not None:
+        return "all" if levels(time) else "none"
+    inside = levels(t)
+    return inside if bool(inside.any()) else "none"
 
 
-def _guided(denoised: Tensor, reference: Tensor, scale: float, inside: Tensor) -> Tensor:
+def _guided(denoised: Tensor, reference: Tensor, scale: float, inside: Tensor | Literal["all"]) -> Tensor:
     guided = torch.lerp(reference, denoised, scale)
-    return torch.where(expand(inside, denoised).bool(), guided, denoised)
+    return guided if isinstance(inside, str) else torch.where(expand(inside, denoised).bool(), guided, denoised)

@@ -6,6 +6,7 @@ A new distribution is a class with one call and a line in NOISE_LEVELS.
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -59,10 +60,19 @@ class UniformLogSnr:
     process: Process
 
     def __call__(self, u: Tensor) -> Tensor:
-        ends = torch.tensor([self.process.t_min, self.process.t_max], dtype=torch.float64, device=u.device)
-        least, greatest = self.process.at(ends).noise_to_signal.log()
+        least, greatest = _log_ends(self.process, u.device)
         t = self.process.time(torch.exp(torch.lerp(least, greatest, u.double())))
         return _inside(self.process, t).to(u.dtype)
+
+
+@lru_cache(maxsize=16)
+def _log_ends(process: Process, device: torch.device) -> tuple[Tensor, Tensor]:
+    """ln σ̃ at the process's least and greatest time, sent there once: to send it waits for the device."""
+    # The cache outlives the inference mode it may be filled in.
+    with torch.inference_mode(False):
+        ends = torch.tensor([process.t_min, process.t_max], dtype=torch.float64)
+        least, greatest = process.at(ends).noise_to_signal.log().to(device)
+        return least, greatest
 
 
 @dataclass(frozen=True)

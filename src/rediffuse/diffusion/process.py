@@ -6,7 +6,7 @@ any of them.
 """
 
 from abc import ABC, abstractmethod
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 import torch
 from torch import Tensor
@@ -43,10 +43,10 @@ class Process(ABC):
 
     def uniform(self, u: Tensor) -> Tensor:
         """u in [0, 1) -> training times, uniform over the process's own."""
-        steps = self.ladder()
+        steps = _ladder_on(self, u.device)
         if steps is None:
             return self.t_min + u * (self.t_max - self.t_min)
-        return steps.to(u)[(u * len(steps)).long().clamp(max=len(steps) - 1)]
+        return steps.to(u.dtype)[(u * len(steps)).long().clamp(max=len(steps) - 1)]
 
 
 class Point:
@@ -125,6 +125,34 @@ class Point:
             (alpha_rate,) = torch.autograd.grad(alpha.sum(), t)
             (sigma_rate,) = torch.autograd.grad(sigma.sum(), t)
         return alpha_rate, sigma_rate
+
+
+@lru_cache(maxsize=16)
+def _ladder_on(process: Process, device: torch.device) -> Tensor | None:
+    """A process's ladder there: sent once, because to send it waits for the device."""
+    # The cache outlives the inference mode it may be filled in.
+    with torch.inference_mode(False):
+        steps = process.ladder()
+        return None if steps is None else steps.to(device)
+
+
+def batch_time(t: Tensor, x: Tensor) -> Tensor:
+    """One time as B equal ones, in the dtype and on the device of x; `same_for_all` knows it on the CPU.
+
+    Args:
+        t: a number on the CPU; to send it would wait for the device, so the device is told it.
+        x: B×....
+    """
+    value = float(t)
+    times = x.new_full((len(x),), value)
+    times.same_for_all = torch.tensor(value, dtype=x.dtype)  # type: ignore[attr-defined]
+    return times
+
+
+def same_for_all(t: Tensor) -> Tensor | None:
+    """The one time of a whole batch as a number on the CPU, where `batch_time` made it; else None."""
+    known: Tensor | None = getattr(t, "same_for_all", None)
+    return known
 
 
 def noise_to_signal(process: Process, t: Tensor) -> Tensor:

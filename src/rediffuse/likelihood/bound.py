@@ -17,9 +17,10 @@ import torch
 from torch import Tensor
 
 from rediffuse.diffusion import Denoiser, Process, add_noise
+from rediffuse.diffusion.process import batch_time
 from rediffuse.likelihood.dequantisation import LEVELS_PER_UNIT
 from rediffuse.networks import Condition
-from rediffuse.samplers.step import Noise, batch_time
+from rediffuse.samplers.step import Noise
 
 
 @torch.no_grad()

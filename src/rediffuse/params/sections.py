@@ -112,6 +112,7 @@ class TrainParams(Section):
     guard: GuardParams
     log_every: Count
     validate_every: Count
+    validate_images: Count
 
     @property
     def microbatches(self) -> int:

@@ -7,9 +7,9 @@ from itertools import pairwise
 from torch import Tensor
 
 from rediffuse.diffusion.denoiser import Denoiser
-from rediffuse.diffusion.process import Process, noise_to_signal
+from rediffuse.diffusion.process import Process, batch_time, noise_to_signal
 from rediffuse.networks import Condition
-from rediffuse.samplers.step import Noise, Step, batch_time
+from rediffuse.samplers.step import Noise, Step
 
 
 @dataclass(frozen=True)

@@ -49,11 +49,17 @@ def trajectory(
     generators = [generator(seed, STREAM, index=index) for index in indices]
 
     def noise() -> Tensor:
-        return torch.stack([torch.randn(*shape, generator=each) for each in generators]).to(device)
+        # While the device is still at what it was told before: nobody waits for it here.
+        drawn = torch.empty(len(generators), *shape, pin_memory=device.type == "cuda")
+        for image, each in zip(drawn, generators, strict=True):
+            image.normal_(generator=each)
+        return drawn.to(device, non_blocking=True)
 
     x = noise() * float(temperature * process.sigma(times[:1]))
     yield Step(t=float(times[0]), x=x, denoised=torch.zeros_like(x))
-    condition = Condition(labels=None if labels is None else labels.to(device))
+    if labels is not None:
+        labels = (labels.pin_memory() if device.type == "cuda" else labels).to(device, non_blocking=True)
+    condition = Condition(labels=labels)
     yield from sampler(denoiser, process, times, x, condition, noise)
 
 
@@ -74,12 +80,15 @@ def generate(
 ) -> Iterator[Tensor]:
     """Images 0 ... count-1 in batches of uint8, at most batch_size×C×H×W, on the CPU.
 
+    A GPU is told of a batch before the one before it is fetched, so that it never waits for who takes them.
+
     Args:
         labels: `count` class indices, or None for a model without.
         batch_size: of every forward pass; part of the numbers.
         starts: the first images of the batches to compute, multiples of batch_size; None: of all.
         The others: see `trajectory`.
     """
+    before: _Fetched | None = None
     for start in range(0, count, batch_size) if starts is None else starts:
         wanted = range(start, min(start + batch_size, count))
         # Any image may stand in the padding: nobody sees it.
@@ -97,7 +106,31 @@ def generate(
             temperature=temperature,
         )
         last = deque(steps, maxlen=1).pop()
-        yield to_uint8(last.x[: len(wanted)]).cpu()
+        images = to_uint8(last.x[: len(wanted)])
+        if device.type != "cuda":
+            yield images
+            continue
+        now = _Fetched(images)
+        if before is not None:
+            yield before.images()
+        before = now
+    if before is not None:
+        yield before.images()
+
+
+class _Fetched:
+    """Images on their way from a GPU."""
+
+    def __init__(self, images: Tensor) -> None:
+        self._arrived = torch.cuda.Event()  # type: ignore[no-untyped-call]
+        self._pinned = torch.empty(images.shape, dtype=images.dtype, pin_memory=True)
+        self._pinned.copy_(images, non_blocking=True)
+        self._arrived.record(torch.cuda.current_stream(images.device))
+
+    def images(self) -> Tensor:
+        """Waits for them; in memory of their own, because little can be pinned."""
+        self._arrived.synchronize()
+        return self._pinned.clone()
 
 
 def to_uint8(x: Tensor) -> Tensor:

@@ -7,9 +7,9 @@ from itertools import pairwise
 from torch import Tensor
 
 from rediffuse.diffusion.denoiser import Denoiser
-from rediffuse.diffusion.process import Point, Process
+from rediffuse.diffusion.process import Point, Process, batch_time
 from rediffuse.networks import Condition
-from rediffuse.samplers.step import Noise, PerStep, Step, batch_time, transition
+from rediffuse.samplers.step import Noise, PerStep, Step, transition
 
 
 def langevin_step(at: Point, x: Tensor, denoised: Tensor, size: float, noise: Noise) -> Tensor:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from rediffuse.diffusion.denoiser import Denoiser
-from rediffuse.diffusion.process import Process, expand, noise_to_signal
+from rediffuse.diffusion.process import Process, batch_time, expand, noise_to_signal
 from rediffuse.networks import Condition
 from rediffuse.samplers.step import Noise, Step
 
@@ -122,7 +122,7 @@ class AdaptiveOde:
                 y, step = dormand_prince(field, y, kappa[i], kappa[i + 1], self.tolerance, step)
                 denoised = y - field(y.new_full((len(y),), kappa[i + 1], dtype=torch.float64), y)
             else:
-                y = denoised = denoiser(alpha[i] * y, t.to(y).expand(len(y)), condition)
+                y = denoised = denoiser(alpha[i] * y, batch_time(t, y), condition)
             yield Step(t=float(s), x=alpha[i + 1] * y, denoised=denoised)
 
 

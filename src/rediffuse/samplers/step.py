@@ -9,7 +9,7 @@ from typing import Protocol
 from torch import Tensor
 
 from rediffuse.diffusion.denoiser import Denoiser
-from rediffuse.diffusion.process import Point, Process
+from rediffuse.diffusion.process import Point, Process, batch_time
 from rediffuse.networks import Condition
 
 Noise = Callable[[], Tensor]
@@ -60,9 +60,14 @@ class PerStep(ABC):
         self, denoiser: Denoiser, process: Process, times: Tensor, x: Tensor, condition: Condition, noise: Noise
     ) -> Iterator[Step]:
         """See `Sampler`."""
+        at = process.at(times[0])
         for t, s in pairwise(times):
             denoised = denoiser(x, batch_time(t, x), condition)
-            x = self.step(process.at(t), process.at(s), x, denoised, noise) if s > 0 else denoised
+            if s > 0:
+                ahead = process.at(s)
+                x, at = self.step(at, ahead, x, denoised, noise), ahead
+            else:
+                x = denoised
             yield Step(t=float(s), x=x, denoised=denoised)
 
     @abstractmethod
@@ -74,8 +79,3 @@ def transition(t: Point, s: Point) -> tuple[Tensor, Tensor]:
     """(α_t/α_s, σ²_ts = σ_t² - (α_t/α_s)²·σ_s²): mean and variance of x_t given x_s."""
     ratio = t.alpha / s.alpha
     return ratio, t.sigma**2 - (ratio * s.sigma) ** 2
-
-
-def batch_time(t: Tensor, x: Tensor) -> Tensor:
-    """One time as B equal ones, in the dtype and on the device of x."""
-    return t.to(x).expand(len(x))

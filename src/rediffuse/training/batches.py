@@ -2,49 +2,15 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from rediffuse.data.arrays import StoredExamples
-from rediffuse.randomness import generator
 from rediffuse.training.loading import Microbatch, Reader, reading_ahead
-
-
-@dataclass(frozen=True)
-class Order:
-    """Which rows come when.
-
-    Args:
-        seed: of the order.
-        count: rows there are.
-        batch_size: examples a step; runs on from one pass into the next.
-        microbatch: examples in one forward pass; divides batch_size.
-    """
-
-    seed: int
-    count: int
-    batch_size: int
-    microbatch: int
-
-    def rows(self, step: int, index: int) -> np.ndarray:
-        """The rows of microbatch `index` of step `step`, both from 0."""
-        first = step * self.batch_size + index * self.microbatch
-        epochs, places = np.divmod(np.arange(first, first + self.microbatch), self.count)
-        return np.array(
-            [_pass(self.seed, self.count, int(epoch))[place] for epoch, place in zip(epochs, places, strict=True)]
-        )
-
-
-# A batch crosses at most two passes, unless the split is smaller than a batch.
-@lru_cache(maxsize=4)
-def _pass(seed: int, count: int, epoch: int) -> np.ndarray:
-    """All rows in the order of one pass."""
-    order: np.ndarray = torch.randperm(count, generator=generator(seed, "train/order", epoch)).numpy()
-    return order
+from rediffuse.training.order import Order
+from rediffuse.training.resident import Resident, fits, sent_ahead
 
 
 class Batches:
@@ -57,6 +23,8 @@ class Batches:
         device: where a batch is handed over.
         loaders: processes that read ahead in `stream`; 0: this one reads.
         stored: the same images in their file, from where the loaders read them; without it each gets a copy.
+        resident: keep the split on the device, where loaders have nothing to do; None: where it is a GPU and has room.
+            The bytes are the same.
     """
 
     def __init__(
@@ -70,6 +38,7 @@ class Batches:
         device: torch.device,
         loaders: int = 0,
         stored: StoredExamples | None = None,
+        resident: bool | None = None,
     ) -> None:
         self.images = images
         self.labels = labels
@@ -77,6 +46,7 @@ class Batches:
         self._order = Order(seed=seed, count=len(images), batch_size=batch_size, microbatch=microbatch)
         self._loaders = loaders
         self._stored = stored
+        self._resident = resident
 
     def rows(self, step: int, index: int) -> np.ndarray:
         """The rows of the split in microbatch `index` of step `step`, both from 0."""
@@ -99,23 +69,25 @@ class Batches:
         Raises:
             TryAgainError: when the next one is asked for and a loader was killed.
         """
-        if not self._loaders or last_step <= first_step:
-            steps = range(first_step, last_step)
+        steps = range(first_step, last_step)
+        # Asked now, when the model has taken its room.
+        if fits(self.images, self.labels, self.device) if self._resident is None else self._resident:
+            held = Resident(self.images, self.labels, self._order, self.device)
+            return nullcontext(_scaled(*held.read(step, index)) for step in steps for index in indices)
+        if not self._loaders or not steps:
             return nullcontext(self.load(step, index) for step in steps for index in indices)
         reader = Reader(self._stored or self.images, self.labels, self._order)
         return reading_ahead(
-            reader, range(first_step, last_step), indices, self._loaders, self._handed_over, pinned=self._pinned
+            reader, steps, indices, self._loaders, self._handed_over, pinned=self.device.type == "cuda"
         )
-
-    @property
-    def _pinned(self) -> bool:
-        return self.device.type == "cuda"
 
     def _handed_over(self, read: Microbatch) -> tuple[Tensor, Tensor | None]:
         images, labels = read.tensors()
-        # From pinned memory without waiting: the order of the device's work keeps the copy before its use.
-        images = to_float(images.to(self.device, non_blocking=self._pinned))
-        return images, None if labels is None else labels.to(self.device, non_blocking=self._pinned)
+        return _scaled(sent_ahead(images, self.device), None if labels is None else sent_ahead(labels, self.device))
+
+
+def _scaled(images: Tensor, labels: Tensor | None) -> tuple[Tensor, Tensor | None]:
+    return to_float(images), labels
 
 
 def to_float(images: Tensor) -> Tensor:

@@ -63,10 +63,20 @@ class Averages:
             )
         )
 
-    def update(self, denoiser: NetworkDenoiser, step: int) -> None:
-        """Take in the weights after step `step`, from 1."""
-        for average in self.members:
-            update(average.denoiser, denoiser, average.decay(step))
+    def following(self, denoiser: NetworkDenoiser) -> Callable[[int], None]:
+        """What takes in the weights after a step, from 1.
+
+        Good for as long as no tensor of theirs is replaced by another; to change one in place is no matter.
+        """
+        # Modules that are spread over processes move their parts when they first compute.
+        found = None if _is_spread(denoiser) else [_Pairs.of(each.denoiser, denoiser) for each in self.members]
+
+        def follow(step: int) -> None:
+            pairs = found or [_Pairs.of(each.denoiser, denoiser) for each in self.members]
+            for average, pair in zip(self.members, pairs, strict=True):
+                pair.update(average.decay(step))
+
+        return follow
 
 
 def ema_decay(step: int, decay: float, start: int) -> float:
@@ -78,16 +88,43 @@ def ema_decay(step: int, decay: float, start: int) -> float:
     return 0.0 if since <= 0 else min(decay, (1 + since) / (10 + since))
 
 
-@torch.no_grad()
 def update(average: nn.Module, model: nn.Module, beta: float) -> None:
     """average <- β·average + (1 - β)·model, in place; what is no float is copied."""
-    averages, values = _tensors(average), _tensors(model)
-    pairs = list(zip(averages, values, strict=True))
-    floats = [(a, b) for a, b in pairs if a.is_floating_point()]
-    torch._foreach_lerp_([a for a, _ in floats], [b for _, b in floats], 1 - beta)
-    for a, b in pairs:
-        if not a.is_floating_point():
-            a.copy_(b)
+    _Pairs.of(average, model).update(beta)
+
+
+@dataclass(frozen=True)
+class _Pairs:
+    """The tensors of an average and of what it follows, pair by pair, floats and others.
+
+    To find them goes through all modules, which for a small network takes longer than the average itself.
+    """
+
+    floats: tuple[list[Tensor], list[Tensor]]
+    others: tuple[list[Tensor], list[Tensor]]
+
+    @classmethod
+    def of(cls, average: nn.Module, model: nn.Module) -> "_Pairs":
+        pairs = list(zip(_tensors(average), _tensors(model), strict=True))
+        return cls(
+            _apart([pair for pair in pairs if pair[0].is_floating_point()]),
+            _apart([pair for pair in pairs if not pair[0].is_floating_point()]),
+        )
+
+    @torch.no_grad()
+    def update(self, beta: float) -> None:
+        torch._foreach_lerp_(*self.floats, 1 - beta)
+        for average, value in zip(*self.others, strict=True):
+            average.copy_(value)
+
+
+def _apart(pairs: Sequence[tuple[Tensor, Tensor]]) -> tuple[list[Tensor], list[Tensor]]:
+    return [average for average, _ in pairs], [value for _, value in pairs]
+
+
+def _is_spread(module: nn.Module) -> bool:
+    """Whether its tensors are spread over processes."""
+    return any(own_part(tensor) is not tensor for tensor in module.state_dict().values())
 
 
 def _tensors(module: nn.Module) -> Sequence[Tensor]:

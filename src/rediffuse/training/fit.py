@@ -23,7 +23,7 @@ from rediffuse.training.gradients import Exact, Fast, Gradients, Sharded, check_
 from rediffuse.training.pauses import Check, Log, Pauses, Preview
 from rediffuse.training.sharding import Follower, sharded, share
 from rediffuse.training.trainer import TrainingState, train
-from rediffuse.training.validation import validation_loss
+from rediffuse.training.validation import held_out, validation_loss
 
 
 def fit(
@@ -81,10 +81,12 @@ def fit(
         stored=examples.stored,
     )
 
+    seen = held_out(len(validation), params.validate_images, seed)
+    shown, labels = validation.images[seen], validation.labels[seen] if model.classes else None
+
     def validate(denoiser: NetworkDenoiser, check: Check) -> float:
-        labels = validation.labels if model.classes else None
         return validation_loss(
-            denoiser, model.loss, model.noise_levels, validation.images, labels, seed=seed, device=device, check=check
+            denoiser, model.loss, model.noise_levels, shown, labels, seed=seed, device=device, check=check
         )
 
     def batch_ids(step: int) -> list[str]:

@@ -5,6 +5,7 @@ Logging, checkpoints, previews and the progress bar are the caller's. All random
 """
 
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 import torch
@@ -109,12 +110,13 @@ def train(
     # evaluation, and no gradient reaches these.
     weights = [each for group in state.optimizer.param_groups for each in group["params"]]
     gradients = gradients or Exact(weights, params.batch_size // params.microbatch)
+    follow, dropout = state.averages.following(state.denoiser), has_dropout(state.denoiser)
 
     with batches.stream(state.step, params.steps, gradients.mine) as read:
 
         def part(index: int) -> Loss:
             check()
-            weighted, each = _microbatch_loss(state, model, next(read), params, seed, index)
+            weighted, each = _microbatch_loss(state, model, next(read), params, seed, index, dropout=dropout)
             minimised = each.sum() / params.batch_size
             return Loss(minimised, minimised if each is weighted else weighted.sum() / params.batch_size)
 
@@ -130,7 +132,7 @@ def train(
             state.optimizer.zero_grad()
 
             state.step += 1
-            state.averages.update(state.denoiser, state.step)
+            follow(state.step)
             yield StepResult(step=state.step, loss=loss.minimised, refused=refused)
 
 
@@ -146,6 +148,15 @@ def learning_rate(params: TrainParams, step: int) -> float:
     return params.lr * SCHEDULES[params.schedule](step - 1, params.steps, params.warmup_share)
 
 
+def has_dropout(module: nn.Module) -> bool:
+    """Whether it draws from torch's global generators while it trains: by a dropout layer, or attention with its own.
+
+    A network that draws in another way has no key for it, and a training of it could not be repeated.
+    """
+    shares = (getattr(each, name, 0.0) for each in module.modules() for name in ("p", "dropout"))
+    return any(isinstance(share, int | float) and share > 0 for share in shares)
+
+
 def _microbatch_loss(
     state: TrainingState,
     model: Model,
@@ -153,6 +164,8 @@ def _microbatch_loss(
     params: TrainParams,
     seed: int,
     index: int,
+    *,
+    dropout: bool,
 ) -> tuple[Tensor, Tensor]:
     """The loss of each example of one microbatch, weighted, and as it is minimised: balanced, where that is learned.
 
@@ -168,7 +181,8 @@ def _microbatch_loss(
     if params.horizontal_flip:
         x0 = torch.where(mirrored[:, None, None, None], x0.flip(-1), x0)
     condition = Condition(labels=labels).drop(dropped)
-    with seeded_global(seed, "train/dropout", step, index, device):
+    # To key torch's global generators, and to put them back, takes as long as a small layer.
+    with seeded_global(seed, "train/dropout", step, index, device) if dropout else nullcontext():
         weighted = model.loss(state.denoiser, x0, condition, noise, t)
     return weighted, weighted if state.uncertainty is None else state.uncertainty.balance(weighted, t)
 

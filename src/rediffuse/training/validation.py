@@ -16,6 +16,14 @@ BATCH = 256
 STREAM = "validation"
 
 
+def held_out(count: int, most: int, seed: int) -> np.ndarray:
+    """Which images of a split of `count` every validation looks at, in order: all, or `most` of them by lot."""
+    if count <= most:
+        return np.arange(count)
+    drawn: np.ndarray = torch.randperm(count, generator=generator(seed, f"{STREAM}/images"))[:most].numpy()
+    return np.sort(drawn)
+
+
 def validation_loss(
     denoiser: NetworkDenoiser,
     loss: DenoisingLoss,
@@ -103,7 +111,7 @@ def _losses(
         x0 = to_float(torch.from_numpy(np.ascontiguousarray(images[rows])).to(device))
         noise = torch.randn(x0.shape, generator=generator(seed, f"{STREAM}/noise", index=start)).to(device)
         given = None if labels is None else torch.from_numpy(labels[rows]).to(device)
-        each = loss(denoiser, x0, Condition(labels=given), noise, times[rows].to(device))
-        parts.append(each.cpu())
-    shared = processes.gather_on_all(parts)
+        parts.append(loss(denoiser, x0, Condition(labels=given), noise, times[rows].to(device)))
+    # Fetched in the end: the device needn't wait for the batch that is being drawn.
+    shared = processes.gather_on_all([each.cpu() for each in parts])
     return torch.cat([shared[index % processes.count][index // processes.count] for index in range(len(starts))])
