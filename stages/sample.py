@@ -9,6 +9,7 @@ import numpy as np
 from tqdm import tqdm
 
 from rediffuse import files, memory, runtime
+from rediffuse.acceleration import accelerate, profile
 from rediffuse.joining import joined
 from rediffuse.model import load_model
 from rediffuse.params import Params
@@ -31,6 +32,9 @@ def sample(params: Params, workspace: Workspace, run: Run | None = None) -> dict
     average = asked_average(workspace.snapshots, params.sample, device)
     away_from = asked_reference(workspace.snapshots, params.sample, device)
     reference = away_from.denoiser if away_from else None
+    for each in (average or model, away_from):
+        if each:
+            accelerate(each.denoiser.network, profile(params.runtime, device))
     sampling = Sampling.of(average or model, params.sample, device, reference=reference)
 
     began = time.monotonic()

@@ -7,6 +7,7 @@ import torch
 from tqdm import tqdm
 
 from rediffuse import files, memory, runtime
+from rediffuse.acceleration import accelerate, profile
 from rediffuse.data.dataset import load_split, split_counts
 from rediffuse.evaluation.fidelity.settings import FidelitySettings, check_splits
 from rediffuse.evaluation.fidelity.standard import Standard
@@ -52,6 +53,9 @@ def sweep(params: Params, workspace: Workspace) -> dict[str, Any]:
     # Scales differ, what they guide away from does not.
     away_from = asked_reference(workspace.snapshots, guiding[0], device) if guiding else None
     reference = away_from.denoiser if away_from else None
+    for each in (average or model, away_from):
+        if each:
+            accelerate(each.denoiser.network, profile(params.runtime, device))
 
     processes = current()
     if processes.first and len(guided) < len(params.sweep.guidance):

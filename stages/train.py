@@ -10,6 +10,7 @@ import pandas as pd
 import torch
 
 from rediffuse import files, memory, runtime, state_folder
+from rediffuse.acceleration import accelerate, profile
 from rediffuse.data.canaries import canaries, planted
 from rediffuse.data.card import Card
 from rediffuse.data.dataset import load_split
@@ -40,6 +41,7 @@ SOURCE = (
     "diffusion",
     "networks",
     "training",
+    "acceleration.py",
     "files.py",
     "model.py",
     "power_ema.py",
@@ -67,11 +69,13 @@ def train(params: Params, workspace: Workspace, run: Run | None = None) -> dict[
         invented = canaries("planted", count, seed=params.seed, shape=card.shape, classes=len(card.classes))
         examples = planted(examples, invented, params.train.canary_repeats)
     description = describe(params.model, params.diffusion, shape=card.shape, classes=card.classes, sigma_data=card.std)
+    how = profile(params.runtime, device)
     with seeded_global(params.seed, "train/weights"):
         model = build_model(description, device)
     needed = cost(model.denoiser.network, model.shape, labelled=bool(model.classes))
     if current().first:
-        sys.stdout.write(f"train: {needed}\n")
+        sys.stdout.write(f"train: {needed}, {how.name}\n")
+    accelerate(model.denoiser.network, how)
 
     labels = class_mix(min(64, 8 * max(1, len(card.classes))), card.classes, None)
     shown = preview_params(params.sample, len(labels))
@@ -150,7 +154,7 @@ def fingerprint_parts(
     """All that decides the bytes of a training, by name: JSON values.
 
     Args:
-        params: `train`, `seed` and `runtime.reduction` count, no other key.
+        params: `train`, `seed`, `runtime.reduction` and `runtime.profile` count, no other key.
         description: of the model.
         data: digests of the examples and of their split.
         device: of the training; what is installed there and its threads count with it.
@@ -163,6 +167,7 @@ def fingerprint_parts(
         "data": list(data),
         "source": source_digest(Path(__file__), SOURCE),
         "environment": runtime.environment(device),
+        "profile": profile(params.runtime, device).name,
     }
     # Sums whose bits depend on the number of processes.
     if processes > 1 and params.runtime.reduction == "fast":

@@ -68,7 +68,7 @@ def profile(runtime: RuntimeParams, device: torch.device) -> Profile:
 def accelerate(network: nn.Module, profile: Profile) -> None:
     """Make a network run by this profile, in place; copies of it keep the layout, and are not compiled."""
     if profile.channels_last:
-        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        network.to(memory_format=torch.channels_last)
     if profile.mode is not None:
         # Batches have few sizes: one program for each, of the whole network.
         network.compile(fullgraph=True, dynamic=False, mode=profile.mode)
@@ -86,5 +86,5 @@ def native_bf16(device: torch.device) -> bool:
     if device.type == "cuda":
         return True
     # Since torch 2.10; before that a CPU keeps to float32.
-    capabilities = getattr(torch.cpu, "get_capabilities", dict)()
+    capabilities: dict[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()
     return bool(device.type == "cpu" and (capabilities.get("avx512_bf16") or capabilities.get("amx_bf16")))

@@ -17,6 +17,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from rediffuse.acceleration import native_bf16
 from rediffuse.diffusion import (
     NOISE_LEVELS,
     SPREADS,
@@ -129,7 +130,7 @@ def build_model(description: Description, device: torch.device) -> Model:
     process = build_process(process_name, description["process"]["settings"])
     prediction, sigma_data = description["prediction"], description["sigma_data"]
     precision = description["precision"]
-    half = precision == "bf16" or (precision == "auto" and device.type == "cuda")
+    half = precision == "bf16" or (precision == "auto" and native_bf16(device))
     denoiser = NetworkDenoiser(network, process, prediction, sigma_data, torch.bfloat16 if half else None)
     noise_levels, weighting = description["noise_levels"], description["weighting"]
     return Model(

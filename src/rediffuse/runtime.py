@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 
 from rediffuse import gpus
+from rediffuse.acceleration import native_bf16
 from rediffuse.errors import UserError
 from rediffuse.params import RuntimeParams
 from rediffuse.provenance.environment import cpu, note
@@ -107,6 +108,7 @@ def environment(device: torch.device) -> dict[str, str]:
         "device": device.type,
         "threads": str(torch.get_num_threads()),
         "instructions": torch.backends.cpu.get_cpu_capability(),
+        "bf16": "native" if native_bf16(device) else "none",
         **{name: os.environ[name] for name in VARIABLES if name in os.environ},
     }
     if device.type == "cpu":

@@ -4,7 +4,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 _EXPLICIT_PIXELS = 1024
-"""Up to so many pixels a CPU computes the matrix of all pairs: torch's fused kernel takes two to three times as long."""
+"""Up to so many pixels a CPU computes the matrix of all pairs: torch's fused kernel takes up to three times as long."""
 
 
 class SelfAttention(nn.Module):
@@ -39,5 +39,6 @@ def _attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     """softmax(q·kᵀ/√d)·v over B×heads×pixels×d (Vaswani et al., 2017, eq. 1)."""
     if q.device.type == "cpu" and q.shape[-2] <= _EXPLICIT_PIXELS:
         weights = (q * q.shape[-1] ** -0.5) @ k.transpose(-1, -2)
-        return weights.softmax(-1) @ v
+        mixed: Tensor = weights.softmax(-1) @ v
+        return mixed
     return F.scaled_dot_product_attention(q, k, v)

@@ -14,6 +14,7 @@ from typing import Any, Protocol
 import torch
 
 from rediffuse import files
+from rediffuse.acceleration import uncompiled
 from rediffuse.diffusion import NetworkDenoiser
 from rediffuse.errors import UserError
 from rediffuse.model import Description
@@ -160,7 +161,8 @@ class Pauses:
         values = {}
         for name, denoiser in (("val_loss", self.state.denoiser), ("val_loss_ema", self.state.average)):
             denoiser.eval()
-            values[name] = self.validate(denoiser, check)
+            with uncompiled():
+                values[name] = self.validate(denoiser, check)
         self.state.denoiser.train()
         row = {"step": self.state.step, **values}
         self.curves.validation.append(row)
@@ -169,7 +171,9 @@ class Pauses:
     def _draw(self) -> None:
         for name, denoiser in (("raw", self.state.denoiser), ("ema", self.state.average)):
             denoiser.eval()
-            self.log.log_image(f"step-{self.state.step:07d}-{name}.png", self.preview(denoiser))
+            with uncompiled():
+                picture = self.preview(denoiser)
+            self.log.log_image(f"step-{self.state.step:07d}-{name}.png", picture)
         self.state.denoiser.train()
         self.curves.previewed = self.state.step
 
