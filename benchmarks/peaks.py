@@ -31,7 +31,7 @@ def seconds_of(work: Callable[[], object], device: torch.device, repeats: int) -
             begun = time.perf_counter()
             work()
             found.append(time.perf_counter() - begun)
-    return statistics.median(found)
+    return float(statistics.median(found))
 
 
 def matmul_flops(kind: str, device: torch.device, sides: tuple[int, ...] | None = None, repeats: int = 5) -> float:

@@ -91,7 +91,7 @@ def _fashion(path: Path, count: int | None) -> Pictures:
 
 
 def _colour(count: int, seed: int) -> Pictures:
-    """Soft coloured clouds of 3×32×32, each class with a colour and a place of its own; a fifth as many to test with."""
+    """Soft coloured clouds of 3×32×32, and a fifth as many to test with."""
     train, train_labels = clouds(count, 32, 3, seed)
     test, test_labels = clouds(max(2, count // 5), 32, 3, seed + 1)
     return Pictures(

@@ -177,6 +177,7 @@ def compared(
     builds: dict[str, Build], task: Task, peak: dict[str, float], options: argparse.Namespace, report: Report, ours: str
 ) -> list[dict[str, Any]]:
     """The rows of one table."""
+    torch._dynamo.reset()  # what an earlier table compiled holds its contenders' memory
     runners, rates = measured(builds, task, rounds=options.rounds, seconds=options.turn, report=report)
     rows = []
     for name, runner in runners.items():
