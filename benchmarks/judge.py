@@ -8,7 +8,7 @@ import torch
 
 from benchmarks.command import CHECKOUT
 from benchmarks.pictures import Pictures
-from benchmarks.turns import Switches
+from benchmarks.turns import REPEATABLE
 from rediffuse.evaluation.extractors.classifier import Classifier, Shape
 from rediffuse.evaluation.extractors.features import classify, extract
 from rediffuse.evaluation.utility.recipe import Recipe, train_classifier
@@ -53,17 +53,13 @@ class Judge:
         params = load_params(CHECKOUT / "params.yaml").reference
         shape = Shape.of(data.train.shape[1:], classes=len(data.classes), base=params.width, features=params.features)
         recipe = Recipe(steps=steps or STEPS[data.name], batch_size=params.batch_size, lr=params.lr)
-        before = Switches.now()
-        Switches(deterministic=True, cudnn_tf32=False).put()
-        try:
+        with REPEATABLE.held():
             classifier = train_classifier(
                 data.train, data.train_labels, shape=shape, recipe=recipe, seed=seed, stream="reference", device=device
             )
             real = Gaussian.of(extract(classifier, data.train))
             seen = extract(classifier, data.test)
             accuracy = float((classify(classifier, seen) == data.test_labels).mean())
-        finally:
-            before.put()
         return cls(data, classifier, real, recipe, seed, accuracy, _distances(real, seen))
 
     def score(
@@ -77,9 +73,7 @@ class Judge:
             labelled: whether the images follow them; else only FD is told.
             cas: whether to train a classifier on them for its accuracy on the real test images.
         """
-        before = Switches.now()
-        Switches(deterministic=True, cudnn_tf32=False).put()
-        try:
+        with REPEATABLE.held():
             features = extract(self.classifier, images)
             distances = _distances(self.real, features)
             found: dict[str, Any] = {
@@ -99,8 +93,6 @@ class Judge:
                 found["gan_test_accuracy"] = float((classify(self.classifier, features) == labels).mean())
             if labelled and cas:
                 found["cas_accuracy"] = self._cas(images, labels)
-        finally:
-            before.put()
         return found
 
     def _cas(self, images: np.ndarray, labels: np.ndarray) -> float:

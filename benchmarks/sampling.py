@@ -6,13 +6,13 @@
 Our contender is trained for --train seconds, or a model of the pipeline's is read (of the same data). One table holds,
 for each sampler and number of evaluations, the time of an image and FD against the training images, in the features of
 one classifier of real images; all images start from the same noise. The verdict: whether at most 20 evaluations come
-within 5 % of the best FD that 250 evaluations give. The second table holds the time of an image by batch size, the third
-each peer's own sampling beside ours; what that costs does not depend on how long it was trained, so it takes two steps.
+within 5 % of the best FD that 250 evaluations give. The second table holds the time of an image by batch size, the
+third each peer's own sampling beside ours; its cost does not depend on the training, which takes two steps there.
 """
 
-import argparse
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,11 +25,11 @@ from benchmarks.contenders import CONTENDERS, Contender, Task
 from benchmarks.judge import Judge
 from benchmarks.pictures import add_data, pictures
 from benchmarks.time_to_quality import train_for
-from benchmarks.turns import Turned
+from benchmarks.turns import REPEATABLE, Turned
 from rediffuse.model import Model, load_model
 from rediffuse.params import Params, SampleParams
 from rediffuse.presets import expand
-from rediffuse.sampling import Sampling, class_mix
+from rediffuse.sampling import Sampling
 from rediffuse.yaml12 import load
 
 OURS = "rediffuse"
@@ -45,6 +45,8 @@ PLAIN: dict[str, Any] = {
     "guidance": 1.0,
     "ema_length": None,
 }
+Way = Callable[[SampleParams], Sampling]
+"""How a model is sampled, by parameters."""
 HEADS = ("sampler", "evaluations", "ms an image", "fd", "fd / best")
 
 
@@ -53,14 +55,11 @@ def steps_of(sampler: str, evaluations: int) -> int:
     return (evaluations + 1) // 2 if sampler == "heun" else evaluations
 
 
-def drawn(
-    model: Model, params: SampleParams, labels: np.ndarray, device: torch.device
-) -> tuple[np.ndarray, dict[str, Any]]:
+def drawn(way: Way, params: SampleParams, labels: np.ndarray) -> tuple[np.ndarray, dict[str, Any]]:
     """The images, and their evaluations and milliseconds each; a batch that isn't counted comes first."""
-    sampling = Sampling.of(model, params, device)
-    warm = Sampling.of(model, params.model_copy(update={"steps": 3}), device)
-    next(warm.images(labels[: params.batch_size]))
-    command.synchronize(device)
+    sampling = way(params)
+    next(way(params.model_copy(update={"steps": 3})).images(labels[: params.batch_size]))
+    command.synchronize(sampling.device)
     start = time.perf_counter()
     images = np.concatenate(list(sampling.images(labels)))
     seconds = time.perf_counter() - start
@@ -70,20 +69,19 @@ def drawn(
 
 
 def curve(
-    model: Model,
+    way: Way,
     params: SampleParams,
     judge: Judge,
-    device: torch.device,
     evaluations: Sequence[int],
     samplers: Sequence[str] = SAMPLERS,
 ) -> list[dict[str, Any]]:
     """FD and time of an image, of each sampler at each number of evaluations, the fewest first."""
-    labels = class_mix(params.count, model.classes, None)
+    labels = np.arange(params.count, dtype=np.int64) % len(judge.data.classes)
     rows = []
     for wanted in sorted(evaluations):
         for sampler in samplers:
             changed = params.model_copy(update=PLAIN | {"sampler": sampler, "steps": steps_of(sampler, wanted)})
-            images, row = drawn(model, changed, labels, device)
+            images, row = drawn(way, changed, labels)
             row = {"sampler": sampler, "wanted": wanted, **row}
             rows.append(row | {"fd": judge.score(images, labels, cas=False)["fd"]})
             command.say(
@@ -105,13 +103,13 @@ def verdict(rows: Sequence[dict[str, Any]], few: int = FEW, many: int = MANY) ->
     return {"few": quick, "many": best, "ratio": ratio, "met": ratio <= WITHIN}
 
 
-def by_batch(model: Model, params: SampleParams, device: torch.device, batches: Sequence[int]) -> list[dict[str, Any]]:
+def by_batch(way: Way, params: SampleParams, batches: Sequence[int], classes: int) -> list[dict[str, Any]]:
     """Time of an image by batch size, at 20 evaluations."""
     rows = []
     for batch in batches:
         plain = PLAIN | {"sampler": "dpmpp_2m", "steps": FEW, "batch_size": batch}
-        labels = class_mix(batch, model.classes, None)
-        rows.append({"batch": batch, **drawn(model, params.model_copy(update=plain), labels, device)[1]})
+        labels = np.arange(batch, dtype=np.int64) % classes
+        rows.append({"batch": batch, **drawn(way, params.model_copy(update=plain), labels)[1]})
     return rows
 
 
@@ -169,19 +167,20 @@ def main(argv: Sequence[str] | None = None) -> None:
         seconds=options.train,
         seed=options.seed,
     )
-    turned = Turned.built(lambda: CONTENDERS[OURS](task))
+    turned = Turned.built(partial(CONTENDERS[OURS], task))
     if options.model:
         model = load_model(options.model, device)
+        way: Way = partial(_sampling_of, model, device)
     else:
         report.keep(training={"seconds": options.train, "steps": train_for(turned, options.train).steps})
-        model = turned.made.averaged_model()
+        way = turned.made.sampling
 
     judge = Judge.of(data, device, options.seed, options.judge_steps)
     params = sample_params(options.images, options.sample_batch)
     with report.attempt("curve"):
-        rows = turned.do(
-            lambda _: curve(model, params, judge, device, [int(each) for each in options.evaluations], options.samplers)
-        )
+        evaluations = [int(each) for each in options.evaluations]
+        with REPEATABLE.held():
+            rows = curve(way, params, judge, evaluations, options.samplers)
         best = min(row["fd"] for row in rows)
         report.keep(
             curve=[row | {"fd / best": row["fd"] / best} for row in rows], verdict=verdict(rows), floors=judge.floors
@@ -190,17 +189,22 @@ def main(argv: Sequence[str] | None = None) -> None:
         command.say(said(report.found["verdict"]))
     with report.attempt("batches"):
         sizes = options.batches or ([16, 64, 256, 1024, 4096] if device.type == "cuda" else [1, 8, 32, 96, 256])
-        report.keep(batches=turned.do(lambda _: by_batch(model, params, device, [int(size) for size in sizes])))
+        with REPEATABLE.held():
+            report.keep(batches=by_batch(way, params, [int(size) for size in sizes], len(data.classes)))
         command.say("\n" + command.table(("batch", "evaluations", "ms an image"), report.found["batches"]))
     own = []
     for name in options.contenders:
         with report.attempt(name):
-            peer = turned if name == OURS else Turned.built(lambda name=name: CONTENDERS[name](task))
+            peer = turned if name == OURS else Turned.built(partial(CONTENDERS[name], task))
             if name != OURS:
                 peer.do(lambda made: made.train(2))
             own.append(of_contender(peer, options.peer_images))
             report.keep(own_sampling=own)
     command.say("\n" + command.table(("contender", "evaluations", "images", "ms an image"), own))
+
+
+def _sampling_of(model: Model, device: torch.device, params: SampleParams) -> Sampling:
+    return Sampling.of(model, params, device)
 
 
 def said(found: dict[str, Any] | None) -> str:

@@ -5,7 +5,8 @@
 
 Ours is trained anew for each number of seconds, because its learning rate comes down at the end; peers, whose own
 schedules are constant, are trained once and stop on the way. The clock runs while they train, what they compile
-included; it stands while they are built, draw images and are scored. Every score is of the same classifier, trained on
+included; it stands while they are built (`built s`; ours looks there at its own pace, to lay out its schedule, and so
+compiles there), draw images and are scored. Every score is of the same classifier, trained on
 real training images: FD of the generated images against all training images, FD of real test images beside it (the
 floor, of as many), GAN-test (is the image of the class it was asked for) and, with --cas, CAS (a classifier trained on
 the generated images alone, tested on real test images). With --grids each one's images at its last stop go into a PNG.
@@ -14,6 +15,8 @@ the generated images alone, tested on real test images). With --grids each one's
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
+from operator import methodcaller
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +60,7 @@ def train_for(turned: Turned, seconds: float, at_once: float = 0.5) -> Trained:
     while (left := seconds - (time.perf_counter() - start)) > 0:
         many = max(1, int(min(at_once, left) / pace)) if pace else 1
         begun = time.perf_counter()
-        turned.do(lambda contender, many=many: contender.train(many))
+        turned.do(methodcaller("train", many))
         # Of the latest steps: the first ones compile.
         pace = (time.perf_counter() - begun) / many
         steps += many
@@ -76,7 +79,7 @@ def labelled(contender: Contender) -> bool:
 
 
 def scored(
-    turned: Turned, judge: Judge, count: int, cas: bool, seed: int, compare: bool = True
+    turned: Turned, judge: Judge, count: int, cas: bool, seed: int
 ) -> tuple[dict[str, Any], np.ndarray, np.ndarray]:
     """The row of a contender as it stands, its images and what was asked for."""
     contender: Contender = turned.made
@@ -84,7 +87,7 @@ def scored(
     start = time.perf_counter()
     images = turned.do(lambda made: made.images(labels, seed))
     seconds = time.perf_counter() - start
-    found = judge.score(images, labels, labelled=labelled(contender), cas=cas) if compare else {}
+    found = judge.score(images, labels, labelled=labelled(contender), cas=cas)
     row = {
         "contender": contender.name,
         "setting": contender.setting,
@@ -181,16 +184,18 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def trainings(name: str, seconds: Sequence[float], task: Any, judge: Judge, options: Any) -> Any:
     """Yield the row, the images and the labels of each stop of a contender."""
-    total, steps = 0.0, 0
+    total, built, steps = 0.0, 0.0, 0
     turned: Turned | None = None
     for wanted, stretch in zip(seconds, stops(seconds), strict=True):
         if turned is None or name == OURS:
             length = wanted if name == OURS else max(seconds)
-            turned, total, steps = Turned.built(lambda length=length: CONTENDERS[name](task(length))), 0.0, 0
+            begun = time.perf_counter()
+            turned, total, steps = Turned.built(partial(CONTENDERS[name], task(length))), 0.0, 0
+            built = time.perf_counter() - begun
         done = train_for(turned, wanted if name == OURS else stretch)
         total, steps = total + done.seconds, steps + done.steps
         row, images, labels = scored(turned, judge, options.images, options.cas, options.seed)
-        yield {**row, "wanted": wanted, "seconds": total, "steps": steps}, images, labels
+        yield {**row, "wanted": wanted, "seconds": total, "steps": steps, "built s": built}, images, labels
 
 
 def write_grid(path: Path, data: Pictures, images: np.ndarray, labels: np.ndarray, row: dict[str, Any]) -> None:

@@ -6,7 +6,8 @@ defaults, and finds them again at each of its turns: one that asks for determini
 
 import statistics
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -47,6 +48,16 @@ class Switches:
             precision=torch.get_float32_matmul_precision(),
         )
 
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Set them for the block, and put back what they were."""
+        before = Switches.now()
+        self.put()
+        try:
+            yield
+        finally:
+            before.put()
+
     def put(self) -> None:
         """Set them."""
         torch.use_deterministic_algorithms(self.deterministic, warn_only=self.warn_only)
@@ -55,6 +66,10 @@ class Switches:
         torch.backends.cudnn.deterministic = self.cudnn_deterministic
         torch.backends.cudnn.allow_tf32 = self.cudnn_tf32
         torch.set_float32_matmul_precision(self.precision)
+
+
+REPEATABLE = Switches(deterministic=True, cudnn_tf32=False)
+"""Those of `runtime.start`."""
 
 
 @dataclass
@@ -72,21 +87,13 @@ class Turned:
     @classmethod
     def built(cls, build: Callable[[], Any]) -> "Turned":
         """Build it under torch's defaults, and leave the switches as they were before."""
-        before = Switches.now()
-        Switches().put()
-        try:
+        with Switches().held():
             return cls(build(), Switches.now())
-        finally:
-            before.put()
 
     def do(self, act: Callable[[Any], Any]) -> Any:
         """Do something with it, under its switches."""
-        before = Switches.now()
-        self.switches.put()
-        try:
+        with self.switches.held():
             return act(self.made)
-        finally:
-            before.put()
 
 
 Turn = Callable[[], Any]
