@@ -4,21 +4,13 @@ import gc
 import multiprocessing
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
-from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
 
+from benchmarks.entry import peak_mib as peak_mib
+
 Found = TypeVar("Found")
-
-
-def peak_mib() -> float:
-    """Of this process so far, in MiB (Linux; elsewhere 0): VmHWM, which a process does not inherit as ru_maxrss."""
-    try:
-        lines = Path("/proc/self/status").read_text().splitlines()
-    except OSError:
-        return 0.0
-    return next((int(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM")), 0.0)
 
 
 def in_process(work: Callable[..., Found], *arguments: Any) -> Found:
