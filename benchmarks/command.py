@@ -1,6 +1,7 @@
 """What the commands have alike: their arguments, the facts of the machine, a table, and the JSON that they write."""
 
 import argparse
+import json
 import os
 import platform
 import sys
@@ -14,7 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from rediffuse import files
+from rediffuse import files, runtime
 from rediffuse.errors import UserError
 from rediffuse.provenance.environment import cpu
 from rediffuse.tables import rounded
@@ -25,15 +26,33 @@ RESULTS = CHECKOUT / "benchmarks" / "results"
 Row = Mapping[str, Any]
 
 
-def arguments(doc: str | None, *, threads: int = 2) -> argparse.ArgumentParser:
-    """A parser that says what is measured, with --device, --threads, --seed, and where the JSON goes."""
+def bare(doc: str | None) -> argparse.ArgumentParser:
+    """A parser that says what is measured, with --out."""
     parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, help="the JSON file to write")
+    return parser
+
+
+def arguments(doc: str | None, *, threads: int = 2) -> argparse.ArgumentParser:
+    """As `bare`, with --device, --threads, --seed and --write."""
+    parser = bare(doc)
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
     parser.add_argument("--threads", type=int, default=threads, help="CPU threads of torch")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--out", type=Path, help="the JSON file to write")
     parser.add_argument("--write", action="store_true", help="write it to benchmarks/results/<command>-<device>.json")
     return parser
+
+
+def write(out: Path | None, result: Any) -> None:
+    """The result as JSON, where --out was given."""
+    if out:
+        files.write_json(out, result)
+
+
+def tell(out: Path | None, result: Any) -> None:
+    """Print the result as JSON, and write it."""
+    say(json.dumps(result, indent=2))
+    write(out, result)
 
 
 def parsed(parser: argparse.ArgumentParser, argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -58,27 +77,21 @@ def device_of(options: argparse.Namespace) -> torch.device:
 
 
 def machine(device: torch.device) -> dict[str, Any]:
-    """What a figure depends on beside the code: the device by name, cores, threads, versions, and how busy it is."""
+    """What a figure depends on beside the code: the device by name, cores, threads, versions, and how busy it is.
+
+    (That `runtime` is imported also tells cuBLAS, before it starts, to keep the workspace that repeatable sums need.)
+    """
     facts: dict[str, Any] = {
-        "device": device.type,
         "name": cpu(),
         "cores": os.cpu_count(),
-        "threads": torch.get_num_threads(),
-        "instructions": torch.backends.cpu.get_cpu_capability(),
         "load": round(os.getloadavg()[0], 2),
         "python": platform.python_version(),
-        "numpy": np.__version__,
-        "torch": torch.__version__,
+        **runtime.environment(device),
     }
     if device.type == "cuda":
         properties = torch.cuda.get_device_properties(device)
-        facts |= {
-            "processor": facts["name"],
-            "name": properties.name,
-            "memory_gib": round(properties.total_memory / 2**30, 1),
-            "cuda": str(torch.version.cuda),
-            "cudnn": str(torch.backends.cudnn.version()),  # type: ignore[no-untyped-call]
-        }
+        memory = round(properties.total_memory / 2**30, 1)
+        facts |= {"processor": facts["name"], "name": properties.name, "memory_gib": memory}
     return facts
 
 

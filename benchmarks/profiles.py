@@ -67,7 +67,7 @@ def profiled(work: Callable[[], object], times: int, device: torch.device, top: 
     rows = []
     for event in found.key_averages():
         # On CUDA an operation's own device time is its kernels', which stand there by themselves, too.
-        if device.type == "cuda" and event.device_type != torch.autograd.DeviceType.CUDA:
+        if device.type == "cuda" and event.device_type.name != "CUDA":
             continue
         microseconds = event.self_device_time_total if device.type == "cuda" else event.self_cpu_time_total
         rows.append({"operation": event.key[:80], "kind": kind_of(event.key), "calls": event.count / times})
