@@ -18,7 +18,7 @@ from benchmarks.contenders.sizes import META, flops, nearest_width, weights
 from rediffuse import yaml12
 from rediffuse.model import build_model, describe
 from rediffuse.networks import Condition, build_network
-from rediffuse.params import ModelParams, Params, TrainParams, known_keys
+from rediffuse.params import ModelParams, Params, SampleParams, TrainParams, known_keys
 from rediffuse.presets import expand
 from rediffuse.randomness import seeded_global
 from rediffuse.sampling import Sampling, preview_params
@@ -37,12 +37,14 @@ class Rediffuse:
     Args:
         task: what to train on.
         changes: to params.yaml, {"train.lr": 1e-3, ...}.
+        deterministic: as a stage; False only to see what that costs.
     """
 
     name = "rediffuse"
 
-    def __init__(self, task: Task, changes: Mapping[str, Any] | None = None) -> None:
+    def __init__(self, task: Task, changes: Mapping[str, Any] | None = None, *, deterministic: bool = True) -> None:
         self.task = task
+        self._deterministic = deterministic
         channels, height, width = task.images.shape[1:]
         self._shape = (channels, height, width)
         params = params_of(_defaults(height) | dict(changes or {}))
@@ -55,7 +57,7 @@ class Rediffuse:
             classes=[str(label) for label in range(task.classes)],
             sigma_data=_deviation(task.images),
         )
-        with _repeatable():
+        with _repeatable(self._deterministic):
             with seeded_global(task.seed, "train/weights"):
                 self._model = build_model(description, task.device)
             planned = _planned(params.train, task.batch_size, UNLIMITED)
@@ -92,7 +94,7 @@ class Rediffuse:
 
     def train(self, steps: int) -> None:
         """See `Contender`."""
-        with _repeatable():
+        with _repeatable(self._deterministic):
             for _ in range(steps):
                 next(self._running)
             finish(self.task.device)
@@ -102,8 +104,12 @@ class Rediffuse:
         size = -(-len(labels) // batches(len(labels)))
         chosen = self._sample.model_copy(update={"seed": seed, "batch_size": size})
         sampling = Sampling.of(self._model, chosen, self.task.device, denoiser=self._state.average)
-        with _repeatable():
+        with _repeatable(self._deterministic):
             return np.concatenate(list(sampling.images(labels)))
+
+    def sampling(self, params: SampleParams) -> Sampling:
+        """Of its averaged weights, by other parameters."""
+        return Sampling.of(self._model, params, self.task.device, denoiser=self._state.average)
 
     def flops(self) -> float:
         """See `Contender`."""
@@ -127,9 +133,9 @@ class Rediffuse:
             yield from train(self._state, self._model, batches=self._batches, params=params, seed=self.task.seed)
 
 
-def build(task: Task) -> Rediffuse:
+def build(task: Task, changes: Mapping[str, Any] | None = None, *, deterministic: bool = True) -> Rediffuse:
     """As params.yaml says, in the size for such images."""
-    return Rediffuse(task)
+    return Rediffuse(task, changes, deterministic=deterministic)
 
 
 def params_of(changes: Mapping[str, Any]) -> Params:
@@ -190,20 +196,20 @@ def _deviation(images: np.ndarray) -> float:
 
 
 @contextmanager
-def _repeatable() -> Iterator[None]:
+def _repeatable(deterministic: bool = True) -> Iterator[None]:
     """The switches that a stage runs under (`runtime.start`), put back for the peers, whose own they are not."""
-    deterministic, warn = (
+    before, warn = (
         torch.are_deterministic_algorithms_enabled(),
         torch.is_deterministic_algorithms_warn_only_enabled(),
     )
     matmul, convolutions = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
     tuned = torch.backends.cudnn.benchmark
-    torch.use_deterministic_algorithms(True)
+    torch.use_deterministic_algorithms(deterministic)
     torch.set_float32_matmul_precision("highest")
     torch.backends.cudnn.allow_tf32 = torch.backends.cudnn.benchmark = False
     try:
         yield
     finally:
-        torch.use_deterministic_algorithms(deterministic, warn_only=warn)
+        torch.use_deterministic_algorithms(before, warn_only=warn)
         torch.set_float32_matmul_precision(matmul)
         torch.backends.cudnn.allow_tf32, torch.backends.cudnn.benchmark = convolutions, tuned

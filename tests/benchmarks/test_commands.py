@@ -21,7 +21,7 @@ from benchmarks.turns import REPEATABLE, Switches, Turned, interleaved, spread
 class Copies:
     """Trains a matrix; its images are training images, noisier the less it was trained."""
 
-    name = "copies"
+    name = "rediffuse"
     setting = "a matrix, fp32"
     evaluations = 4
 
@@ -153,7 +153,7 @@ def test_quality_is_scored_at_each_stop_and_ours_anew(
     ours, theirs = ([row for row in found["rows"] if row["contender"] == name] for name in ("rediffuse", "peer"))
     assert [row["wanted"] for row in ours] == [row["wanted"] for row in theirs] == [0.02, 0.06]
     for row in (*ours, *theirs):
-        assert row["seconds"] == pytest.approx(row["wanted"], abs=0.05)
+        assert row["seconds"] >= row["wanted"]
         assert row["fd_floor"] == pytest.approx(found["floors"]["64"])
         assert 0 <= row["cas"] <= 1
     assert ours[0]["fd"] > 0
