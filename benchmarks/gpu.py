@@ -70,7 +70,7 @@ def parts(path: Path) -> list[Part]:
     large = ("--batch", "1024", "--parameters", "36000000", *_THREADS)
     peers = "diffusers,denoising-diffusion-pytorch,article"
     return [
-        Part("throughput", "throughput", ("--data", "colour32", "--rounds", "5", "--turn", "2", *large), 160),
+        Part("throughput", "throughput", ("--data", "colour32", "--rounds", "5", "--turn", "2", *large), 190),
         Part("quality", "time_to_quality", _quality(fashion, "rediffuse", "15,40", "10000"), 120),
         Part("sampling", "sampling", (*fashion, *_SAMPLING), 75),
         Part("profiles", "profiles", ("--settings", "colour32", "--steps", "5", "--images", "1024", *large), 60),

@@ -126,7 +126,7 @@ def measured(
 
 
 def described(
-    name: str, runner: Runner, rates: dict[str, list[float]], ours: str, peak: dict[str, float], batch: int
+    name: str, runner: Runner, rates: dict[str, list[float]], ours: str, peak: dict[str, float]
 ) -> dict[str, Any]:
     """One contender's row, with its TFLOP/s and the shares of what the device can do."""
     contender: Contender = runner.turned.made
@@ -147,8 +147,13 @@ def described(
     flops = float(runner.turned.do(lambda made: made.flops()))
     row |= {"forward GFLOP": flops / 1e9, "TFLOP/s": 3 * flops * rate / 1e12}
     row |= {f"of {kind}": row["TFLOP/s"] / peak[f"{kind}_tflops"] for kind in ("bf16", "fp32")}
-    moved = runner.turned.do(lambda made: bytes_of(lambda: made.train(1))) / batch
-    return row | {"MB/example": moved / 1e6, "of copy": moved * rate / (peak["copy_gb_per_s"] * 1e9)}
+    return row
+
+
+def moved(runner: Runner, rate: float, peak: dict[str, float], batch: int) -> dict[str, float]:
+    """The columns of the memory's bandwidth; a step that isn't compiled may need more memory than there is."""
+    each = runner.turned.do(lambda made: bytes_of(lambda: made.train(1))) / batch
+    return {"MB/example": each / 1e6, "of copy": each * rate / (peak["copy_gb_per_s"] * 1e9)}
 
 
 def memory_in_child(name: str, options: dict[str, Any]) -> float:
@@ -183,7 +188,9 @@ def compared(
     for name, runner in runners.items():
         row: dict[str, Any] = {"contender": name, "examples/s": statistics.median(rates[name])}
         with report.attempt(f"{name}: description"):
-            row = described(name, runner, rates, ours, peak, task.batch_size)
+            row = described(name, runner, rates, ours, peak)
+        with report.attempt(f"{name}: memory traffic"):
+            row |= moved(runner, row["examples/s"], peak, task.batch_size)
         rows.append(row)
     return rows
 
