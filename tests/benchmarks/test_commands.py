@@ -163,9 +163,9 @@ def test_quality_is_scored_at_each_stop_and_ours_anew(
 
 
 def test_the_judge_prefers_real_images_to_noise() -> None:
-    train, labels = clouds(400, 8, 1, 0)
+    (train, labels), (test, _) = clouds(400, 8, 1, 0), clouds(400, 8, 1, 1)
     data = Pictures(
-        name="digits", train=train, train_labels=labels, test=train, test_labels=labels, classes=("a",) * 10
+        name="digits", train=train, train_labels=labels, test=test, test_labels=labels, classes=("a",) * 10
     )
     judge = Judge.of(data, torch.device("cpu"), 0, steps=20)
     real = judge.score(train[:100], labels[:100], cas=False)
@@ -173,7 +173,7 @@ def test_the_judge_prefers_real_images_to_noise() -> None:
     assert noise["fd"] > 5 * real["fd"]
     assert real["gan_test_accuracy"] > 0.5 > noise["gan_test_accuracy"]
     assert "cas_accuracy" not in real
-    assert judge.score(train, labels, cas=False)["fd_over_floor"] == pytest.approx(1)
+    assert judge.score(test, labels, cas=False)["fd_over_floor"] == pytest.approx(1)
 
 
 def test_the_verdict_compares_the_best_of_few_with_the_best_of_many() -> None:
