@@ -83,15 +83,16 @@ def parts(path: Path) -> list[Part]:
 
 def quick_parts() -> list[Part]:
     """The same commands at sizes that a CPU does in seconds; to see that they run."""
-    digits = ("--data", "digits", "--count", "256", "--contenders", "rediffuse", "--batch", "32")
+    one = ("--threads", "1")
+    digits = ("--data", "digits", "--count", "256", "--contenders", "rediffuse", "--batch", "32", *one)
     judged = (*digits, "--images", "64", "--judge-steps", "5")
     small = ("--peer-images", "2", "--train", "1", "--evaluations", "3,250", "--samplers", "ddim", "--batches", "2")
-    steps = ("--batch", "16", "--sizes", "16,32", "--seconds", "0.1")
+    steps = ("--batch", "16", "--sizes", "16,32", "--seconds", "0.1", *one)
     return [
         Part("throughput", "throughput", (*digits, "--rounds", "2", "--turn", "0.1", "--quick", "--no-memory"), 60),
         Part("quality", "time_to_quality", (*judged, "--seconds", "1", "--cas"), 60),
         Part("sampling", "sampling", (*judged, *small), 60),
-        Part("profiles", "profiles", ("--settings", "digits", "--steps", "1", "--images", "4", "--quick"), 60),
+        Part("profiles", "profiles", ("--settings", "digits", "--steps", "1", "--images", "4", "--quick", *one), 60),
         Part("scale", "scale", ("--parts", "batch", *steps), 60),
     ]
 

@@ -164,9 +164,7 @@ def test_quality_is_scored_at_each_stop_and_ours_anew(
 
 def test_the_judge_prefers_real_images_to_noise() -> None:
     (train, labels), (test, _) = clouds(400, 8, 1, 0), clouds(400, 8, 1, 1)
-    data = Pictures(
-        name="digits", train=train, train_labels=labels, test=test, test_labels=labels, classes=("a",) * 10
-    )
+    data = Pictures(name="digits", train=train, train_labels=labels, test=test, test_labels=labels, classes=("a",) * 10)
     judge = Judge.of(data, torch.device("cpu"), 0, steps=20)
     real = judge.score(train[:100], labels[:100], cas=False)
     noise = judge.score(np.random.default_rng(0).integers(0, 256, train[:100].shape, np.uint8), labels[:100], cas=False)
