@@ -7,11 +7,8 @@ the copy that the loop waits for, and the thread that writes beside it. "To the 
 to the end of the first step, without the imports. Images are random, because time is the question.
 """
 
-import argparse
 import contextlib
-import json
 import statistics
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -19,9 +16,10 @@ from typing import Any
 
 import torch
 
+from benchmarks import command
 from benchmarks.processes import UNETS
 from benchmarks.repeat import batches_of, data, new_model, trained
-from rediffuse import files, runtime
+from rediffuse import runtime
 from rediffuse.data.dataset import Examples
 from rediffuse.params import Params, load_params
 from rediffuse.tracking import Untracked
@@ -45,12 +43,11 @@ class _FirstStep(Untracked):
 
 def main() -> None:
     """Run the benchmark that the command line asks for."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command.bare(__doc__)
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
     parser.add_argument("--batch", type=int, default=128)
     parser.add_argument("--steps", type=int, default=10, help="a turn")
     parser.add_argument("--turns", type=int, default=7)
-    parser.add_argument("--out", type=Path)
     options = parser.parse_args()
 
     loaded = load_params(Path(__file__).parents[1] / "params.yaml")
@@ -70,9 +67,7 @@ def main() -> None:
         )
         networks[name] = measured(params, examples, device, options.steps, options.turns)
     result = {"batch": options.batch, "environment": runtime.environment(device), "networks": networks}
-    sys.stdout.write(json.dumps(result, indent=2) + "\n")
-    if options.out:
-        files.write_json(options.out, result)
+    command.tell(options.out, result)
 
 
 def measured(params: Params, examples: Examples, device: torch.device, steps: int, turns: int) -> dict[str, Any]:

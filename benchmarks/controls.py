@@ -13,7 +13,6 @@ That two classifiers, each trained from its own random weights, see noise and bl
 `--lr`, `--shift` and `--steps` show how much the training decides.
 """
 
-import argparse
 import platform
 import sys
 import time
@@ -23,6 +22,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from benchmarks import command
 from benchmarks.garments import FOLDER, garments
 from rediffuse import files
 from rediffuse.data.dataset import Examples
@@ -99,13 +99,12 @@ def main() -> None:
     params = load_params(Path("params.yaml"))
     seed, chosen = params.seed, params.reference
     usual = Recipe(steps=STEPS, batch_size=chosen.batch_size, lr=chosen.lr)
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command.bare(__doc__)
     parser.add_argument("--data", type=Path, default=FOLDER, help="the folder with the IDX files")
     parser.add_argument("--steps", type=int, default=usual.steps, help="of the classifier's training")
     parser.add_argument("--lr", type=float, default=usual.lr, help="its learning rate")
     parser.add_argument("--shift", type=float, default=usual.shift, help="how far its images are moved")
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
 

@@ -9,7 +9,6 @@ generated ones. Apart is what trains a classifier (the judge, CAS) or asks the d
 stages keep the real images' features for all models; here they count. Memory is the whole process's, torch included.
 """
 
-import argparse
 import os
 import platform
 import sys
@@ -23,6 +22,7 @@ from typing import Any, cast
 import numpy as np
 import torch
 
+from benchmarks import command
 from benchmarks.garments import FOLDER, garments
 from benchmarks.near_duplicates import peak_mb
 from rediffuse import files
@@ -68,11 +68,10 @@ def stand_in(train: Examples, classes: int, count: int, seed: int) -> Samples:
 
 def main() -> None:
     """Run the benchmark that the command line asks for."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command.bare(__doc__)
     parser.add_argument("--data", type=Path, default=FOLDER, help="the folder with the IDX files")
     parser.add_argument("--steps", type=int, default=200, help="of the judge's training, which isn't timed")
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
 

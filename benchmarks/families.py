@@ -7,7 +7,6 @@ deterministic samplers at several numbers of evaluations, all from the same init
 up to `reference` (`dvc repro reference`), neither DVC nor MLflow.
 """
 
-import argparse
 import itertools
 import json
 import sys
@@ -20,7 +19,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from rediffuse import files, runtime, yaml12
+from benchmarks import command
+from rediffuse import runtime, yaml12
 from rediffuse.data.card import Card
 from rediffuse.data.dataset import load_split
 from rediffuse.evaluation.extractors import ExtractorSettings
@@ -141,13 +141,12 @@ def curve(
 
 def main() -> None:
     """Run the benchmark that the command line asks for."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command.bare(__doc__)
     parser.add_argument("--presets", nargs="+", choices=list(PRESETS), default=list(PRESETS))
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--evaluations", type=int, nargs="*", default=[20, 250])
     parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="changes to params.yaml")
-    parser.add_argument("--out", type=Path)
     options = parser.parse_args()
 
     root = Path.cwd()
@@ -183,8 +182,7 @@ def main() -> None:
             + "\n"
         )
         sys.stdout.flush()
-        if options.out:
-            files.write_json(options.out, {"environment": runtime.environment(device), "presets": rounded(results)})
+        command.write(options.out, {"environment": runtime.environment(device), "presets": rounded(results)})
 
 
 if __name__ == "__main__":

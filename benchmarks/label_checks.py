@@ -7,7 +7,6 @@ and strangers in the classes (inverted, turned by 90°, noise, a quarter blown u
 `clean` has with params.yaml. Precision counts what the data itself holds of either as an error.
 """
 
-import argparse
 import io
 import sys
 from collections.abc import Callable
@@ -17,7 +16,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from rediffuse import files
+from benchmarks import command
 from rediffuse.data import checks
 from rediffuse.data.decoding import DecodePolicy
 from rediffuse.data.features import Features, features
@@ -43,9 +42,8 @@ STRANGE: tuple[Callable[[np.ndarray, np.random.Generator], np.ndarray], ...] = (
 
 def main() -> None:
     """Print a table for each data set, and write it as JSON where asked to."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command.bare(__doc__)
     parser.add_argument("--fashion", type=Path)
-    parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     sources: dict[str, Source] = {"digits": Digits(Path())}
     if options.fashion:
@@ -56,8 +54,7 @@ def main() -> None:
         for row, values in table.items():
             said = ", ".join(f"{key} {value:.4g}" for key, value in values.items())
             sys.stdout.write(f"  {row:32} {said}\n")
-    if options.out:
-        files.write_json(options.out, results)
+    command.write(options.out, results)
 
 
 def measure(source: Source) -> dict[str, dict[str, Any]]:

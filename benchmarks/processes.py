@@ -8,10 +8,8 @@ random, because time is the question.
 """
 
 import argparse
-import json
 import os
 import statistics
-import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -21,8 +19,9 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
+from benchmarks import command
 from benchmarks.repeat import batches_of, data, new_model
-from rediffuse import files, runtime
+from rediffuse import runtime
 from rediffuse.joining import joined
 from rediffuse.params import Params, load_params
 from rediffuse.processes import Processes
@@ -107,13 +106,12 @@ def measured(params: Params, device: torch.device, options: argparse.Namespace, 
 
 def main() -> None:
     """Run the benchmark that the command line asks for."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command.bare(__doc__)
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
     parser.add_argument("--size", type=int, default=8)
     parser.add_argument("--batch", type=int, default=128)
     parser.add_argument("--steps", type=int, default=4, help="a turn")
     parser.add_argument("--turns", type=int, default=9)
-    parser.add_argument("--out", type=Path)
     options = parser.parse_args()
 
     loaded = load_params(Path(__file__).parents[1] / "params.yaml")
@@ -134,9 +132,7 @@ def main() -> None:
             "networks": networks,
         }
     if me.first:
-        sys.stdout.write(json.dumps(result, indent=2) + "\n")
-        if options.out:
-            files.write_json(options.out, result)
+        command.tell(options.out, result)
 
 
 if __name__ == "__main__":

@@ -10,9 +10,7 @@ Needs neither DVC nor MLflow.
 import argparse
 import contextlib
 import hashlib
-import json
 import os
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -21,7 +19,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from rediffuse import files, runtime
+from benchmarks import command
+from rediffuse import runtime
 from rediffuse.data.dataset import Examples
 from rediffuse.joining import joined
 from rediffuse.model import Model, build_model, describe
@@ -137,7 +136,7 @@ def seconds_a_step(params: Params, examples: Examples, device: torch.device, det
 
 def main() -> None:
     """Run the benchmark that the command line asks for."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command.bare(__doc__)
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
     parser.add_argument("--network", choices=["unet", "article_unet"], default="unet")
     parser.add_argument("--size", type=int, default=32)
@@ -145,7 +144,6 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=60)
     parser.add_argument("--batch", type=int, default=128)
     parser.add_argument("--quick", action="store_true", help="leave out what determinism costs")
-    parser.add_argument("--out", type=Path)
     options = parser.parse_args()
 
     loaded = load_params(Path(__file__).parents[1] / "params.yaml")
@@ -166,9 +164,7 @@ def main() -> None:
     if not options.quick:
         free, fixed = (seconds_a_step(params, examples, device, each) for each in (False, True))
         result["milliseconds_a_step"] = {"deterministic": round(1e3 * fixed, 2), "free": round(1e3 * free, 2)}
-    sys.stdout.write(json.dumps(result, indent=2) + "\n")
-    if options.out:
-        files.write_json(options.out, result)
+    command.tell(options.out, result)
 
 
 def alone(params: Params, examples: Examples, device: torch.device) -> dict[str, str]:

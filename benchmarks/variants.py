@@ -1,0 +1,23 @@
+"""Our own contender under other settings of the machine, to see what each of them costs or brings."""
+
+from collections.abc import Callable
+from importlib import import_module
+from typing import Any
+
+from benchmarks.contenders import Contender, Task
+
+VARIANTS: dict[str, dict[str, Any]] = {
+    "deterministic": {},
+    "free": {"deterministic": False},
+}
+"""Keywords for `benchmarks.contenders.own.build`; the first is what a stage does."""
+
+
+def varied(name: str) -> Callable[[Task], Contender]:
+    """A function that builds our contender that way."""
+
+    def build(task: Task) -> Contender:
+        made: Contender = import_module("benchmarks.contenders.own").build(task, **VARIANTS[name])
+        return made
+
+    return build
