@@ -15,10 +15,10 @@ CHECKOUT = Path(__file__).parents[1]
 MADE = ("dvc.lock", "metrics/", "plots/", "samples/")
 
 TINY = {
-    "  steps: 2400 ": "  steps: 40 ",
+    "  steps: 2000 ": "  steps: 40 ",
     "  batch_size: 128             # images a step; a": "  batch_size: 32             # images a step; a",
     "  microbatch: 128 ": "  microbatch: 16 ",
-    "  ema_start: 400 ": "  ema_start: 10 ",
+    "  ema_start: 300 ": "  ema_start: 10 ",
     "  log_every: 20 ": "  log_every: 10 ",
     "  validate_every: 400 ": "  validate_every: 20 ",
     "  count: 1440 ": "  count: 60 ",

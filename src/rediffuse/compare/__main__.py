@@ -38,6 +38,9 @@ _MADE = (
 )
 
 
+# What params.yaml chooses so that samples take few evaluations, whatever the preset.
+_OWN_SAMPLER = ("sample.sampler", "sample.grid", "sample.steps")
+
 # What a comparison does not show: curves of each preset's own model, and which of them is worth keeping.
 _LEFT_OUT = (
     "sweep.guidance=[]",
@@ -74,12 +77,12 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def settings_of(preset: str, given: Sequence[str]) -> list[str]:
-    """What `dvc exp run -S` gets, as key=value: the preset, no sweep and no registration.
+    """What `dvc exp run -S` gets, as key=value: the preset with its own sampler, no sweep and no registration.
 
     Args:
         given: on the command line; it stands last, and of two values of a key DVC takes the last.
     """
-    return [f"diffusion.preset={preset}", *_LEFT_OUT, *given]
+    return [f"diffusion.preset={preset}", *(f"{key}=null" for key in _OWN_SAMPLER), *_LEFT_OUT, *given]
 
 
 def collect(workspace: Workspace, presets: list[str]) -> list[str]:
@@ -143,7 +146,9 @@ def _insert(path: Path, comparison: Comparison) -> None:
 def _tell_given(workspace: Workspace, settings: list[str]) -> None:
     """Say which keys that a preset decides are given: they then hold for all presets."""
     given: dict[str, Any] = {
-        key: value for key, value in flatten(yaml12.load(workspace.params)).items() if value is not None
+        key: value
+        for key, value in flatten(yaml12.load(workspace.params)).items()
+        if value is not None and key not in _OWN_SAMPLER
     }
     given |= dict(setting.split("=", 1) for setting in settings)
     decided = sorted(set(PUBLISHED).union(*PRESETS.values()) & given.keys())
