@@ -11,6 +11,8 @@ import torch
 from pydantic import ValidationError
 from torch import nn
 
+# Imported before CUDA starts, it tells cuBLAS to keep the workspace that deterministic products need.
+import rediffuse.runtime  # noqa: F401
 from benchmarks.contenders import Task
 from benchmarks.contenders.framing import batches
 from benchmarks.contenders.planning import UNLIMITED, finish, steps_within
@@ -37,12 +39,14 @@ class Rediffuse:
     Args:
         task: what to train on.
         changes: to params.yaml, {"train.lr": 1e-3, ...}.
+        deterministic: torch's deterministic kernels, as every stage has them; False: to see what they cost.
     """
 
     name = "rediffuse"
 
-    def __init__(self, task: Task, changes: Mapping[str, Any] | None = None) -> None:
+    def __init__(self, task: Task, changes: Mapping[str, Any] | None = None, *, deterministic: bool = True) -> None:
         self.task = task
+        self._deterministic = deterministic
         channels, height, width = task.images.shape[1:]
         self._shape = (channels, height, width)
         params = params_of(_defaults(height) | dict(changes or {}))
@@ -55,7 +59,7 @@ class Rediffuse:
             classes=[str(label) for label in range(task.classes)],
             sigma_data=_deviation(task.images),
         )
-        with _repeatable():
+        with _switched(deterministic):
             with seeded_global(task.seed, "train/weights"):
                 self._model = build_model(description, task.device)
             planned = _planned(params.train, task.batch_size, UNLIMITED)
@@ -87,12 +91,13 @@ class Rediffuse:
         self.setting = (
             f"{model.name} {model.settings.model_dump(mode='json')}, {precision}, preset {params.diffusion.preset}, "
             f"AdamW {planned.lr:g} {planned.schedule} over {planned.steps} steps, EMA {planned.ema}, "
+            f"{'' if deterministic else 'not '}deterministic, "
             f"{self._sample.sampler} on {self._sample.grid}, {self.evaluations} evaluations"
         )
 
     def train(self, steps: int) -> None:
         """See `Contender`."""
-        with _repeatable():
+        with _switched(self._deterministic):
             for _ in range(steps):
                 next(self._running)
             finish(self.task.device)
@@ -102,7 +107,7 @@ class Rediffuse:
         size = -(-len(labels) // batches(len(labels)))
         chosen = self._sample.model_copy(update={"seed": seed, "batch_size": size})
         sampling = Sampling.of(self._model, chosen, self.task.device, denoiser=self._state.average)
-        with _repeatable():
+        with _switched(self._deterministic):
             return np.concatenate(list(sampling.images(labels)))
 
     def flops(self) -> float:
@@ -127,9 +132,9 @@ class Rediffuse:
             yield from train(self._state, self._model, batches=self._batches, params=params, seed=self.task.seed)
 
 
-def build(task: Task) -> Rediffuse:
-    """As params.yaml says, in the size for such images."""
-    return Rediffuse(task)
+def build(task: Task, **settings: Any) -> Rediffuse:
+    """As params.yaml says, in the size for such images, but for settings of `Rediffuse`."""
+    return Rediffuse(task, **settings)
 
 
 def params_of(changes: Mapping[str, Any]) -> Params:
@@ -190,20 +195,17 @@ def _deviation(images: np.ndarray) -> float:
 
 
 @contextmanager
-def _repeatable() -> Iterator[None]:
+def _switched(deterministic: bool) -> Iterator[None]:
     """The switches that a stage runs under (`runtime.start`), put back for the peers, whose own they are not."""
-    deterministic, warn = (
-        torch.are_deterministic_algorithms_enabled(),
-        torch.is_deterministic_algorithms_warn_only_enabled(),
-    )
+    before = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
     matmul, convolutions = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
     tuned = torch.backends.cudnn.benchmark
-    torch.use_deterministic_algorithms(True)
+    torch.use_deterministic_algorithms(deterministic)
     torch.set_float32_matmul_precision("highest")
     torch.backends.cudnn.allow_tf32 = torch.backends.cudnn.benchmark = False
     try:
         yield
     finally:
-        torch.use_deterministic_algorithms(deterministic, warn_only=warn)
+        torch.use_deterministic_algorithms(before[0], warn_only=before[1])
         torch.set_float32_matmul_precision(matmul)
         torch.backends.cudnn.allow_tf32, torch.backends.cudnn.benchmark = convolutions, tuned
