@@ -9,6 +9,10 @@ from benchmarks.contenders import Contender, Task
 VARIANTS: dict[str, dict[str, Any]] = {
     "deterministic": {},
     "free": {"deterministic": False},
+    "channels_last": {"changes": {"runtime.profile": "channels_last"}},
+    "compiled": {"changes": {"runtime.profile": "compiled"}},
+    "graphs": {"changes": {"runtime.profile": "graphs"}},
+    "compiled free": {"changes": {"runtime.profile": "compiled"}, "deterministic": False},
 }
 """Keywords for `benchmarks.contenders.own.build`; the first is what a stage does."""
 

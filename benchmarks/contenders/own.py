@@ -1,5 +1,6 @@
 """rediffuse itself: the model, loop and sampler of the stages `train` and `sample`, by params.yaml, without a stage."""
 
+import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from itertools import count
@@ -11,14 +12,17 @@ import torch
 from pydantic import ValidationError
 from torch import nn
 
+# Imported before CUDA starts, it tells cuBLAS to keep the workspace that deterministic products need.
+import rediffuse.runtime  # noqa: F401
 from benchmarks.contenders import Task
 from benchmarks.contenders.framing import batches
 from benchmarks.contenders.planning import UNLIMITED, finish, steps_within
 from benchmarks.contenders.sizes import META, flops, nearest_width, weights
 from rediffuse import yaml12
+from rediffuse.acceleration import accelerate, native_bf16, profile
 from rediffuse.model import build_model, describe
 from rediffuse.networks import Condition, build_network
-from rediffuse.params import ModelParams, Params, SampleParams, TrainParams, known_keys
+from rediffuse.params import ModelParams, Params, SampleParams, TrainParams
 from rediffuse.presets import expand
 from rediffuse.randomness import seeded_global
 from rediffuse.sampling import Sampling, preview_params
@@ -37,7 +41,7 @@ class Rediffuse:
     Args:
         task: what to train on.
         changes: to params.yaml, {"train.lr": 1e-3, ...}.
-        deterministic: as a stage; False only to see what that costs.
+        deterministic: torch's deterministic kernels, as every stage has them; False: to see what they cost.
     """
 
     name = "rediffuse"
@@ -57,9 +61,11 @@ class Rediffuse:
             classes=[str(label) for label in range(task.classes)],
             sigma_data=_deviation(task.images),
         )
-        with _repeatable(self._deterministic):
+        with _switched(deterministic):
             with seeded_global(task.seed, "train/weights"):
                 self._model = build_model(description, task.device)
+            how = profile(params.runtime, task.device)
+            accelerate(self._model.denoiser.network, how)
             planned = _planned(params.train, task.batch_size, UNLIMITED)
             self._state = TrainingState.new(self._model, planned)
             self._state.denoiser.train()
@@ -83,18 +89,17 @@ class Rediffuse:
         self._network = (model.name, description["network"]["settings"])
         self.parameters = weights(self._model.denoiser)
         self.evaluations = self._sample.steps * (2 if self._sample.guidance != 1 else 1)
-        precision = (
-            "bf16" if model.precision == "bf16" or (model.precision, task.device.type) == ("auto", "cuda") else "fp32"
-        )
+        half = model.precision == "bf16" or (model.precision == "auto" and native_bf16(task.device))
         self.setting = (
-            f"{model.name} {model.settings.model_dump(mode='json')}, {precision}, preset {params.diffusion.preset}, "
+            f"{model.name} {model.settings.model_dump(mode='json')}, {'bf16' if half else 'fp32'}, {how.name}, preset {params.diffusion.preset}, "
             f"AdamW {planned.lr:g} {planned.schedule} over {planned.steps} steps, EMA {planned.ema}, "
+            f"{'' if deterministic else 'not '}deterministic, "
             f"{self._sample.sampler} on {self._sample.grid}, {self.evaluations} evaluations"
         )
 
     def train(self, steps: int) -> None:
         """See `Contender`."""
-        with _repeatable(self._deterministic):
+        with _switched(self._deterministic):
             for _ in range(steps):
                 next(self._running)
             finish(self.task.device)
@@ -104,7 +109,7 @@ class Rediffuse:
         size = -(-len(labels) // batches(len(labels)))
         chosen = self._sample.model_copy(update={"seed": seed, "batch_size": size})
         sampling = Sampling.of(self._model, chosen, self.task.device, denoiser=self._state.average)
-        with _repeatable(self._deterministic):
+        with _switched(self._deterministic):
             return np.concatenate(list(sampling.images(labels)))
 
     def sampling(self, params: SampleParams) -> Sampling:
@@ -133,9 +138,9 @@ class Rediffuse:
             yield from train(self._state, self._model, batches=self._batches, params=params, seed=self.task.seed)
 
 
-def build(task: Task, changes: Mapping[str, Any] | None = None, *, deterministic: bool = True) -> Rediffuse:
-    """As params.yaml says, in the size for such images."""
-    return Rediffuse(task, changes, deterministic=deterministic)
+def build(task: Task, **settings: Any) -> Rediffuse:
+    """As params.yaml says, in the size for such images, but for settings of `Rediffuse`."""
+    return Rediffuse(task, **settings)
 
 
 def params_of(changes: Mapping[str, Any]) -> Params:
@@ -153,7 +158,7 @@ def params_of(changes: Mapping[str, Any]) -> Params:
 def _defaults(height: int) -> dict[str, Any]:
     """The size of the model that is meant for images of that height."""
     fitting = next(size for size, largest in SIZES.items() if height <= largest)
-    return {"model.size": fitting} if "model.size" in known_keys() else {}
+    return {"model.size": fitting}
 
 
 def _planned(params: TrainParams, batch_size: int, steps: int) -> TrainParams:
@@ -170,7 +175,8 @@ def _sized(model: ModelParams, shape: tuple[int, int, int], task: Task) -> Model
         return model
 
     def with_width(width: int) -> ModelParams:
-        settings = type(model.settings).model_validate(model.settings.model_dump() | {"width": width})
+        changed = {"width": width, "head_channels": math.gcd(width, 64)} if model.name == "unet" else {"width": width}
+        settings = type(model.settings).model_validate(model.settings.model_dump() | changed)
         return model.model_copy(update={model.name: settings})
 
     def allowed(width: int) -> bool:
@@ -196,20 +202,18 @@ def _deviation(images: np.ndarray) -> float:
 
 
 @contextmanager
-def _repeatable(deterministic: bool = True) -> Iterator[None]:
+def _switched(deterministic: bool) -> Iterator[None]:
     """The switches that a stage runs under (`runtime.start`), put back for the peers, whose own they are not."""
-    before, warn = (
-        torch.are_deterministic_algorithms_enabled(),
-        torch.is_deterministic_algorithms_warn_only_enabled(),
-    )
+    before = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
     matmul, convolutions = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
     tuned = torch.backends.cudnn.benchmark
     torch.use_deterministic_algorithms(deterministic)
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     torch.set_float32_matmul_precision("highest")
     torch.backends.cudnn.allow_tf32 = torch.backends.cudnn.benchmark = False
     try:
         yield
     finally:
-        torch.use_deterministic_algorithms(before, warn_only=warn)
+        torch.use_deterministic_algorithms(before[0], warn_only=before[1])
         torch.set_float32_matmul_precision(matmul)
         torch.backends.cudnn.allow_tf32, torch.backends.cudnn.benchmark = convolutions, tuned

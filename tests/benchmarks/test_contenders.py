@@ -84,6 +84,7 @@ def test_two_trainings_of_rediffuse_draw_the_same_bytes():
         return contender.images(np.array([0, 1]), seed=0).tobytes()
 
     assert drawn() == drawn()
+    # The switches that make it so are its own.
     assert not torch.are_deterministic_algorithms_enabled()
 
 
