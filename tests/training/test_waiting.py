@@ -34,6 +34,8 @@ from tests.training.test_training import Recorder, runtime_params
 META = torch.device("meta")
 DOCUMENT = yaml12.load(Path(__file__).parents[2] / "params.yaml")
 STEPS = 3
+# Small, because that device takes a millisecond for every function.
+SMALL = {"width": 4, "multipliers": [1], "blocks": 1, "attention_sizes": [8], "groups": 2, "head_channels": 4}
 
 
 class _Sendings(TorchDispatchMode):
@@ -71,13 +73,23 @@ def params(preset: str, network: str = "unet", **sample: object) -> Params:
         "model": {
             **DOCUMENT["model"],
             "name": network,
-            "unet": {**DOCUMENT["model"]["unet"], "width": 8, "blocks": 1, "groups": 2, "head_channels": 4},
+            "unet": {
+                **DOCUMENT["model"]["unet"],
+                **SMALL,
+            },
             "article_unet": {"width": 4, "time_channels": 8},
         },
         "diffusion": {**DOCUMENT["diffusion"], "preset": preset},
         "train": {
             **DOCUMENT["train"],
-            **{"steps": 8, "batch_size": 8, "microbatch": 4, "ema_start": 2, "ema": "power", "snapshots": 2},
+            **{
+                "steps": 8,
+                "batch_size": 8,
+                "microbatch": 4 if preset == "edm" else 8,
+                "ema_start": 2,
+                "ema": "power",
+                "snapshots": 2,
+            },
             **{"horizontal_flip": True, "guard": {"non_finite": "skip", "spike": 3.0, "on_spike": "skip"}},
         },
         "sample": {**DOCUMENT["sample"], "batch_size": 4, **sample},
@@ -115,9 +127,7 @@ def stream_of(examples) -> SimpleNamespace:
 
 
 @pytest.mark.usefixtures("no_device")
-@pytest.mark.parametrize(
-    ("preset", "network"), [*((each, "unet") for each in PRESETS), ("edm", "article_unet"), ("flow", "article_unet")]
-)
+@pytest.mark.parametrize(("preset", "network"), [*((each, "unet") for each in PRESETS), ("edm", "article_unet")])
 def test_a_step_and_what_is_noted_of_it_read_nothing_of_the_device(preset: str, network: str):
     settings = params(preset, network)
     ours = new_model(settings, META)
@@ -137,7 +147,8 @@ def test_a_step_and_what_is_noted_of_it_read_nothing_of_the_device(preset: str, 
         log=Recorder(),
         preview=None,
     )
-    examples = (torch.zeros(4, 1, 8, 8, device=META), torch.zeros(4, dtype=torch.int64, device=META))
+    count = settings.train.microbatch
+    examples = (torch.zeros(count, 1, 8, 8, device=META), torch.zeros(count, dtype=torch.int64, device=META))
     steps = train(state, ours, batches=stream_of(examples), params=settings.train, seed=0)
     # The first step of a process sends the tables of the coefficients.
     next(steps)
