@@ -91,9 +91,9 @@ class Rediffuse:
         self.evaluations = self._sample.steps * (2 if self._sample.guidance != 1 else 1)
         half = model.precision == "bf16" or (model.precision == "auto" and native_bf16(task.device))
         self.setting = (
-            f"{model.name} {model.settings.model_dump(mode='json')}, {'bf16' if half else 'fp32'}, {how.name}, preset {params.diffusion.preset}, "
-            f"AdamW {planned.lr:g} {planned.schedule} over {planned.steps} steps, EMA {planned.ema}, "
-            f"{'' if deterministic else 'not '}deterministic, "
+            f"{model.name} {model.settings.model_dump(mode='json')}, {'bf16' if half else 'fp32'}, {how.name}, "
+            f"preset {params.diffusion.preset}, AdamW {planned.lr:g} {planned.schedule} over {planned.steps} steps, "
+            f"EMA {planned.ema}, {'' if deterministic else 'not '}deterministic, "
             f"{self._sample.sampler} on {self._sample.grid}, {self.evaluations} evaluations"
         )
 

@@ -147,12 +147,12 @@ PRESETS: dict[str, dict[str, Any]] = {
 # GPU (where it is the U-Net of Ho et al., 2020, appendix B).
 SIZES: dict[str, dict[str, Any]] = {
     "tiny": {
-        "model.unet.patch": 1,
-        "model.unet.width": 32,
-        "model.unet.multipliers": [1, 1],
+        "model.unet.patch": 2,
+        "model.unet.width": 64,
+        "model.unet.multipliers": [1],
         "model.unet.blocks": 1,
         "model.unet.attention_sizes": [4],
-        "model.unet.head_channels": 32,
+        "model.unet.head_channels": 64,
         "model.unet.groups": 8,
     },
     "small": {
