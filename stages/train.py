@@ -75,6 +75,8 @@ def train(params: Params, workspace: Workspace, run: Run | None = None) -> dict[
     needed = cost(model.denoiser.network, model.shape, labelled=bool(model.classes))
     if current().first:
         sys.stdout.write(f"train: {needed}, {how.name}\n")
+        # What waits in a pipe's buffer is read after the training.
+        sys.stdout.flush()
     accelerate(model.denoiser.network, how)
 
     labels = class_mix(min(64, 8 * max(1, len(card.classes))), card.classes, None)

@@ -94,6 +94,6 @@ def test_what_is_no_model_is_refused_and_never_executed(tmp_path: Path, content:
 
 def test_a_size_the_network_cannot_take_names_both_keys():
     with pytest.raises(
-        UserError, match=r"model\.unet\.multipliers has 2 levels, so clean\.size must be a multiple of 2"
+        UserError, match=r"model\.unet\.patch and the 1 levels of .* clean\.size must be a multiple of 2"
     ):
         build_model(described(params().diffusion, shape=(1, 27, 27)), CPU)

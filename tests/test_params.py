@@ -78,7 +78,7 @@ def test_every_default_is_valid_and_every_key_has_a_comment_or_is_a_section():
         ),
         (
             {"clean__size": 30, "model__unet__multipliers": [1, 1, 1]},
-            "clean.size is 30, but model.unet.multipliers has 3 levels, which needs a multiple of 4",
+            "clean.size is 30, but model.unet with patch 2 and 3 levels needs a multiple of 8",
         ),
         (
             {"clean__size": 28, "model__name": "article_unet"},
@@ -106,18 +106,21 @@ def test_every_default_is_valid_and_every_key_has_a_comment_or_is_a_section():
         ({"register__alias": "v3"}, "register.alias is 'v3', which MLflow keeps for itself; use another word"),
         ({"register__name": "a/b"}, "register.name is 'a/b': string should match pattern"),
         ({"model__unet__width": 50}, "50, not a multiple of model.unet.groups (8)"),
-        ({"train__ema_start": 2400}, "train.ema_start is 2400, not below train.steps"),
+        ({"train__ema_start": 2000}, "train.ema_start is 2000, not below train.steps"),
         ({"train__label_drop": 0.0, "sample__guidance": 2.0}, "with train.label_drop 0 the model never learns"),
-        ({"sample__eta": 0.5}, "sample.eta is 0.5, but sample.sampler heun has none; use 0, or the sampler ddim or"),
+        ({"sample__eta": 0.5}, "sample.eta is 0.5, but sample.sampler dpmpp_2m has none; use 0, or the sampler ddim"),
         ({"sample__eta": 1.5, "sample__sampler": "ddim"}, "sample.eta is 1.5, but sample.sampler ddim takes 0 to 1"),
         ({"sample__eta": 0.5, "sample__sampler": "ancestral"}, "sample.eta is 0.5, but sample.sampler ancestral has"),
-        ({"sample__variance": "process"}, "sample.variance is process, but sample.sampler heun has no choice of it"),
+        (
+            {"sample__variance": "process"},
+            "sample.variance is process, but sample.sampler dpmpp_2m has no choice of it",
+        ),
         ({"sample__churn": 5.0, "sample__sampler": "ddim"}, "sample.churn is 5.0, but sample.sampler ddim has none"),
-        ({"sample__corrector_steps": 1}, "sample.corrector_steps is 1, but sample.sampler heun can't be corrected"),
+        ({"sample__corrector_steps": 1}, "sample.corrector_steps is 1, but sample.sampler dpmpp_2m can't be"),
         ({"sample__churn_levels": [3.0, 0.1]}, "sample.churn_levels is [3.0, 0.1]: the first must be below the second"),
         ({"sample__guidance_levels": [1.0]}, "sample.guidance_levels"),
         (
-            {"diffusion__preset": "ddpm", "diffusion__ddpm__steps": 10},
+            {"diffusion__preset": "ddpm", "diffusion__ddpm__steps": 10, "sample__grid": None, "sample__steps": None},
             "sample.steps is 1000 on sample.grid discrete, more than diffusion.ddpm.steps (10) has; use as many or",
         ),
         (
@@ -189,7 +192,8 @@ def test_what_cannot_work_is_refused_by_its_key(tmp_path: Path, changes: dict[st
         {"train__ema_decay": 0.9999, "train__steps": 10_000_000, "train__lr": 1, "train__weight_decay": 0.0},
         {"train__batch_size": 4096, "train__microbatch": 1, "runtime__processes": 1024},
         {"diffusion__ve__sigma_max": 1348.0, "diffusion__ddpm__beta_end": 0.012, "diffusion__cosine__steps": 4000},
-        {"sample__churn": 80, "sample__churn_levels": [0, 1e9], "sample__churn_noise": 1.007, "sample__steps": 256},
+        {"sample__sampler": "heun", "sample__churn": 80, "sample__churn_levels": [0, 1e9], "sample__steps": 256},
+        {"sample__churn_noise": 1.007, "sample__sampler": None, "sample__grid": None, "sample__steps": None},
         {"model__unet__multipliers": [1, 1, 2, 2, 4, 4], "model__unet__width": 256, "model__unet__head_channels": 64},
         {"prepare__shard_rows": 100_000, "clean__size": 1024, "clean__decode__max_pixels": 178_956_970},
     ],
@@ -289,9 +293,11 @@ def test_the_width_of_a_head_counts_only_where_there_is_attention(tmp_path: Path
             load(tmp_path, **changes)
 
 
-@pytest.mark.parametrize("name", ["unet", "article_unet"])
+@pytest.mark.parametrize(("name", "patch", "factor"), [("unet", 1, 4), ("unet", 2, 8), ("article_unet", 1, 8)])
 @pytest.mark.parametrize("size", [8, 12, 28, 30, 32])
-def test_a_size_that_the_network_can_not_halve_is_refused_and_no_other(tmp_path: Path, name: str, size: int):
+def test_a_size_that_the_network_can_not_halve_is_refused_and_no_other(
+    tmp_path: Path, name: str, patch: int, factor: int, size: int
+):
     from rediffuse.networks import build_network
 
     def refused(step: object) -> bool:
@@ -301,10 +307,13 @@ def test_a_size_that_the_network_can_not_halve_is_refused_and_no_other(tmp_path:
             return True
         return False
 
-    settings = {"width": 8, "multipliers": (1, 1, 1), "head_channels": 8} if name == "unet" else {"width": 4}
+    settings = {"patch": patch, "width": 8, "multipliers": (1, 1, 1), "head_channels": 8}
+    if name == "article_unet":
+        settings = {"width": 4}
     builds = refused(lambda: build_network(name, shape=(1, size, size), classes=0, settings=settings))
-    changes = {"clean__size": size, "model__name": name, "model__unet__multipliers": [1, 1, 1]}
-    assert refused(lambda: load(tmp_path, **changes)) == builds == bool(size % (4 if name == "unet" else 8))
+    unet = {"model__unet__patch": patch, "model__unet__multipliers": [1, 1, 1]}
+    changes = {"clean__size": size, "model__name": name, **unet}
+    assert refused(lambda: load(tmp_path, **changes)) == builds == bool(size % factor)
 
 
 def test_a_class_named_by_a_number_needs_no_quotes(tmp_path: Path):

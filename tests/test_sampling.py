@@ -100,7 +100,7 @@ def test_evaluations_are_counted_as_the_networks_see_images(changes: dict[str, o
 
 def test_some_images_are_drawn_as_among_all_of_them():
     labels = class_mix(11, ("a", "b"), None)
-    ours = sampling(small_model())
+    ours = sampling(small_model(), sampler="heun")
     images, evaluations = ours.drawn(labels, Processes())
     assert (len(images), evaluations) == (11, 9)
     # A second look counts its own evaluations alone.

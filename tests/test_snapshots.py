@@ -151,4 +151,4 @@ def test_snapshots_that_can_not_serve_are_refused_at_load(changes: dict[str, obj
 
 
 def test_the_start_of_the_constant_average_does_not_bind_the_other():
-    assert params_with(train__ema="power", train__steps=100).train.ema_start == 400
+    assert params_with(train__ema="power", train__steps=100).train.ema_start == 300

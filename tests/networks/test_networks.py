@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from rediffuse.networks import NO_LABEL, ArticleUnet, Condition, Unet
+from rediffuse.networks import NO_LABEL, ArticleUnet, Condition, Unet, attention
 from rediffuse.networks.article_unet import DoubleConv, Down, PixelAttention, Up
 from rediffuse.networks.attention import SelfAttention
 from rediffuse.networks.embeddings import ClassEmbedding, SinusoidalEncoding
@@ -63,6 +63,32 @@ def test_no_label_is_the_model_without_labels(build):
     torch.testing.assert_close(network(x, c_noise, condition.null()), network(x, c_noise, Condition()))
 
 
+def test_patches_halve_the_network_and_not_the_picture():
+    network = awake(unet(multipliers=(1,), patch=2))
+    x, c_noise, condition = noisy()
+    out = network(x, c_noise, condition)
+    assert out.shape == x.shape
+    assert network.stem.in_channels == 4
+    moved = x.clone()
+    moved[:, :, 3, 5] += 1
+    # Each pixel of a patch is seen, and answered, in its own place.
+    assert (network(moved, c_noise, condition) - out)[:, :, 3, 5].abs().min() > 1e-3
+
+
+@pytest.mark.parametrize("explicit", [True, False])
+def test_attention_is_the_softmax_of_all_pairs_whichever_kernel_computes_it(monkeypatch, explicit: bool):
+    if not explicit:
+        monkeypatch.setattr(attention, "_EXPLICIT_PIXELS", 0)
+    layer = awake(SelfAttention(16, 8, 4))
+    x = torch.randn(2, 16, 3, 3, generator=generator(0, "attention"))
+    pixels = layer.norm(x).flatten(2).transpose(1, 2)
+    q, k, v = layer.qkv(pixels).chunk(3, dim=2)
+    heads = [slice(0, 8), slice(8, 16)]
+    mixed = [(q[..., h] @ k[..., h].transpose(1, 2) / 8**0.5).softmax(2) @ v[..., h] for h in heads]
+    expected = x + layer.out(torch.cat(mixed, dim=2)).transpose(1, 2).reshape(x.shape)
+    torch.testing.assert_close(layer(x), expected, atol=1e-5, rtol=1e-5)
+
+
 def test_a_new_unet_predicts_zero_and_a_new_attention_is_the_identity():
     x, c_noise, condition = noisy()
     assert not unet()(x, c_noise, condition).any()
@@ -84,7 +110,7 @@ def test_unet_attends_only_where_it_is_told():
     def count(*sizes: int) -> int:
         return sum(isinstance(module, SelfAttention) for module in unet(attention_sizes=sizes).modules())
 
-    assert (count(2), count(4), count(8)) == (0, 2 + 2 + 3, 2 + 3)
+    assert (count(2), count(4), count(8)) == (0, 1 + 1 + 1, 1 + 1)
 
 
 @pytest.mark.parametrize(

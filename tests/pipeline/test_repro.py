@@ -152,7 +152,7 @@ def test_dvc_shows_plots_and_compares_metrics(finished: Repository, trained: Rep
     [
         ({"  lr: 2.0e-3 ": "  lrr: 2.0e-3 "}, "params.yaml: train.lrr is not a known key; did you mean train.lr?"),
         ({"  device: auto ": "  device: cuda "}, "params.yaml: runtime.device is cuda, but torch finds no CUDA device"),
-        ({"  multipliers: [1, 1] ": "  multipliers: [1, 1, 1, 1, 1] "}, "clean.size must be a multiple of 16"),
+        ({"  multipliers: null ": "  multipliers: [1, 1, 1, 1] "}, "clean.size must be a multiple of 16"),
     ],
 )
 def test_a_users_mistake_is_one_line_and_leaves_the_outs_alone(

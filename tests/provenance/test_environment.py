@@ -77,7 +77,7 @@ def test_what_the_device_adds_is_noted_when_torch_starts(tmp_path: Path):
 def test_a_training_is_resumed_under_the_same_libraries_machine_and_switches_alone(monkeypatch: pytest.MonkeyPatch):
     for name in runtime.VARIABLES:
         monkeypatch.delenv(name, raising=False)
-    known = {"torch", "numpy", "device", "threads", "instructions", "cpu"}
+    known = {"torch", "numpy", "device", "threads", "instructions", "bf16", "cpu"}
     assert runtime.environment(torch.device("cpu")).keys() == known
     # oneDNN then multiplies in bfloat16.
     monkeypatch.setenv("DNNL_DEFAULT_FPMATH_MODE", "BF16")

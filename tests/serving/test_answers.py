@@ -75,7 +75,11 @@ POWER = {"train__ema": "power", "train__steps": 20, "train__ema_start": 0}
         ({"sample__guidance": 2.0, "sample__guidance_levels": (0.1, 3.0)}, CLASSES, {WEIGHTS, SETTINGS}),
         ({"sample__sampler": "ode", "sample__tolerance": 0.3}, CLASSES, {WEIGHTS, SETTINGS}),
         ({"sample__sampler": "euler_maruyama", "sample__eta": 1.0, "sample__temperature": 0.9}, CLASSES, None),
-        ({"sample__threshold": "dynamic", "sample__churn": 1.0}, CLASSES, {WEIGHTS, SETTINGS}),
+        (
+            {"sample__threshold": "dynamic", "sample__sampler": "heun", "sample__churn": 1.0},
+            CLASSES,
+            {WEIGHTS, SETTINGS},
+        ),
         (
             {"sample__guidance": 2.0, "sample__guidance_reference": "snapshot", "sample__guidance_snapshot": 0.5},
             CLASSES,

@@ -48,7 +48,7 @@ def with_model(workspace: Workspace, params: Params, classes: tuple[str, ...]) -
 
 @pytest.fixture(scope="module")
 def quick(params: Params) -> Params:
-    changes = {"batch_size": 10, "steps": 3, "count": COUNT}
+    changes = {"sampler": "heun", "batch_size": 10, "steps": 3, "count": COUNT}
     return params.model_copy(
         update={
             "sample": params.sample.model_copy(update=changes),

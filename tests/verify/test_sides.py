@@ -18,6 +18,7 @@ from rediffuse.tracking.names import as_text, safe_name
 from rediffuse.verify import sides
 from rediffuse.verify.comparison import compare
 from rediffuse.workspace import Workspace
+from tests.repository import edit
 
 CHECKOUT = Path(__file__).parents[2]
 OUTS = {"reference": "data/reference", "train": "models/denoiser.safetensors", "sample": "samples/images.npy"}
@@ -29,7 +30,11 @@ stages:
     outs: [{{path: data/reference, md5: aaaa.dir}}]
   train:
     deps: [{{path: src/training, md5: {code}}}]
-    params: {{params.yaml: {{train.lr: {lr}, train.grad_clip: 1}}}}
+    params:
+      params.yaml:
+        train.lr: {lr}
+        train.grad_clip: 1
+        model: {{size: tiny, unet: {{width: null, multipliers: null, dropout: 0}}}}
     outs: [{{path: models/denoiser.safetensors, md5: bbbb}}]
   sample:
     params: {{params.yaml: {{diffusion.preset: edm, sample.sampler: null, sample.eta: null, sample.classes: null}}}}
@@ -46,6 +51,8 @@ def clone(tmp_path: Path) -> Workspace:
     workspace = Workspace.at(tmp_path)
     for name in ("params.yaml", "dvc.yaml"):
         shutil.copyfile(CHECKOUT / name, tmp_path / name)
+    # The lock below is of the preset's own sampler.
+    edit(workspace.params, {"  sampler: dpmpp_2m ": "  sampler: null "})
     # Beside the code lies what Python keeps of it, which DVC does not look at.
     (tmp_path / "src" / "training" / "__pycache__").mkdir(parents=True)
     (tmp_path / "src" / "training" / "fit.py").write_text("lr\n")
@@ -137,6 +144,15 @@ def test_code_that_was_edited_since_is_not_compared(clone: Workspace, verdict: C
         ("sample", {"sample.eta": "0.5"}, "its inputs differ already: sample.eta (0.0 here, 0.5 there)"),
         ("sample", {"sample.classes.3": "1.0"}, "its inputs differ already: sample.classes.3 (None here, 1.0 there)"),
         ("sample", {"diffusion.process": "ve"}, "its parameters are the same"),
+        ("sample", {"sample.sampler": "ddim"}, "its inputs differ already: sample.sampler (heun here, ddim there)"),
+        ("train", {"model.size": "small"}, "its inputs differ already: model.size (tiny here, small there)"),
+        ("train", {"model.unet.width": "32"}, "its inputs differ already: model.unet.width (64 here, 32 there)"),
+        (
+            "train",
+            {"model.unet.multipliers": "[1, 2]"},
+            "its inputs differ already: model.unet.multipliers ([1] here, [1, 2] there)",
+        ),
+        ("train", {"model.unet.blocks": "7"}, "its parameters are the same"),
     ],
 )
 def test_a_parameter_counts_for_the_stages_that_list_it(

@@ -3,7 +3,7 @@
 import argparse
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from rediffuse.compare.timing import stage_seconds
 from rediffuse.errors import UserError
 from rediffuse.params import flatten
 from rediffuse.params.evaluate import SweepStepsParams
-from rediffuse.presets import PRESETS, PUBLISHED
+from rediffuse.presets import PRESETS, PUBLISHED, SIZES
 from rediffuse.workspace import Workspace
 
 _PICTURE = "docs/pictures/families.png"
@@ -115,8 +115,6 @@ def collect(workspace: Workspace, presets: list[str]) -> list[str]:
 def _compared(workspace: Workspace, presets: list[str], experiments: dict[str, Experiment]) -> Comparison:
     evaluated = {preset: experiment.metrics("evaluate") for preset, experiment in experiments.items()}
     first = next(iter(experiments))
-    params = experiments[first].params
-    network = f"model.{params['model.name']}."
     return Comparison(
         families={
             preset: scores_of(evaluated[preset], experiments[preset].metrics("sample"))
@@ -125,9 +123,19 @@ def _compared(workspace: Workspace, presets: list[str], experiments: dict[str, E
             for preset in presets
         },
         real=real_scores(evaluated[first]),
-        made={key: value for key, value in params.items() if key in _MADE or key.startswith(network)},
+        made=_made(experiments[first].params),
         seconds={preset: stage_seconds(workspace, each.digests) for preset, each in experiments.items()},
     )
+
+
+def _made(params: Mapping[str, Any]) -> dict[str, Any]:
+    """What of an experiment's parameters the page shows; of a network that is given by its size, what that says."""
+    network, usual = f"model.{params['model.name']}.", SIZES.get(str(params.get("model.size")), {})
+    return {
+        key: usual.get(key) if value is None else value
+        for key, value in params.items()
+        if key in _MADE or key.startswith(network)
+    }
 
 
 def _insert(path: Path, comparison: Comparison) -> None:

@@ -32,7 +32,7 @@ _ALIASES: dict[str, tuple[str, ...]] = {
 
 
 def load_params(path: Path) -> Params:
-    """Read and check params.yaml; a key that is null takes the value of `diffusion.preset`, where that has one.
+    """Read and check params.yaml; a null takes the value of `diffusion.preset` or `model.size`, where they have one.
 
     Raises:
         UserError: a key is unknown, missing, of the wrong type or out of range, or two keys can't go together.

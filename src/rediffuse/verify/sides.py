@@ -7,7 +7,7 @@ from typing import Any
 
 from rediffuse.errors import UserError
 from rediffuse.params import flatten, load_params
-from rediffuse.presets import PRESETS, PUBLISHED, expand
+from rediffuse.presets import PRESETS, PUBLISHED, SIZES, expand
 from rediffuse.provenance.digests import out_md5
 from rediffuse.provenance.environment import tag_prefix
 from rediffuse.provenance.made import read_environment
@@ -19,7 +19,9 @@ from rediffuse.workspace import Workspace
 
 _OUT_TAG = "out."
 _KEY_TAG = "rediffuse.key"
-_OF_PRESETS = {*PUBLISHED, *(name for preset in PRESETS.values() for name in preset)}
+# What a null is completed from, and what it may be the null of.
+_CHOICES = ("diffusion.preset", "model.size")
+_OF_PRESETS = set(PUBLISHED).union(*PRESETS.values(), *SIZES.values())
 
 
 def of_clone(workspace: Workspace) -> dict[str, Making]:
@@ -54,8 +56,8 @@ def of_run(
 ) -> tuple[dict[str, Making], dict[str, Making]]:
     """What an MLflow run knows of the stages of this clone, and as much of this clone as is to be compared with it.
 
-    A run lists parameters as the presets completed them, so those of dvc.lock are completed too. Of the code it has one
-    key, with all parameters in it: a stage has this clone's key where its files and parameters are still those that
+    A run lists parameters as preset and size completed them, so those of dvc.lock are completed too. Of the code it has
+    one key, with all parameters in it: a stage has this clone's key where its files and parameters are still those that
     dvc.lock was made of, and the run's are the same.
 
     Returns:
@@ -137,9 +139,9 @@ def _template(stage: str) -> str:
 
 
 def _completed(params: Mapping[str, Any]) -> dict[str, Any]:
-    """A stage's parameters in dvc.lock with the preset's values; without those that only a preset not listed knows."""
+    """A stage's parameters in dvc.lock with what preset and size say; without those that only one not listed knows."""
     nested: dict[str, Any] = {}
-    for name in params.keys() & {*_OF_PRESETS, "diffusion.preset"}:
+    for name in params.keys() & {*_OF_PRESETS, *_CHOICES}:
         *sections, key = name.split(".")
         place = nested
         for section in sections:
