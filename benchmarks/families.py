@@ -49,7 +49,8 @@ GRIDS = ("karras", "uniform_log_snr")
 def params_of(preset: str, root: Path, changes: dict[str, Any]) -> Params:
     """params.yaml with that preset and those changes, {"train.steps": 100, ...}."""
     document = yaml12.load(root / "params.yaml")
-    for name, value in ({"diffusion.preset": preset} | changes).items():
+    own_sampler = dict.fromkeys(("sample.sampler", "sample.grid", "sample.steps"))
+    for name, value in ({"diffusion.preset": preset} | own_sampler | changes).items():
         section, key = name.split(".")
         document[section][key] = value
     return Params.model_validate(expand(document))

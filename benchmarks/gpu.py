@@ -7,14 +7,14 @@ Each part is a command of its own with a limit of time; the order is that of imp
 part, so that a run that is cut keeps what it has; a part that fails or is ended leaves its error beside what it had
 written until then. This process never touches the GPU itself.
 
-1. throughput: 3×32×32, about 36 M weights, batch 1024, all contenders; ours with deterministic algorithms and without,
-   compiled and not.
-2. quality: Fashion-MNIST, ours, seconds to CAS 0.90 and to FD 2 × the floor, from 10,000 generated images.
-3. sampling: FD and time by sampler and evaluations.
-4. profiles: a step and a batch of sampling.
-5. peers: their FD and CAS on Fashion-MNIST after the longest of our times, from fewer images, as their samplers take
-   a thousand evaluations; `fd_by_count` of ours compares.
-6. repeat and processes: the bytes, and what several processes cost; then scale, as far as the time goes.
+1. throughput: 3×32×32, about 36 M weights, batch 1024, all contenders; then ours with deterministic algorithms and
+   without, and compiled.
+2. repeat: the same bytes twice, after a kill and on two processes; then compiled.
+3. quality: Fashion-MNIST, ours, CAS and FD beside its floor, from 10,000 generated images.
+4. sampling: FD and time by sampler and evaluations.
+5. peers: their FD and CAS on Fashion-MNIST after as many seconds, from fewer images, as their samplers take up to 250
+   evaluations; `fd_by_count` of ours compares.
+6. CUDA graphs, a profile, what several processes cost, and scale, as far as the time goes.
 """
 
 import os
@@ -68,16 +68,21 @@ def parts(path: Path) -> list[Part]:
     """
     fashion = ("--data", "fashion", "--path", str(path), *_THREADS)
     large = ("--batch", "1024", "--parameters", "36000000", *_THREADS)
-    peers = "diffusers,denoising-diffusion-pytorch,article"
+    colour = ("--data", "colour32")
+    # Without the article's thousand evaluations an image.
+    peers = "diffusers,denoising-diffusion-pytorch"
     return [
-        Part("throughput", "throughput", ("--data", "colour32", "--rounds", "5", "--turn", "2", *large), 190),
-        Part("quality", "time_to_quality", _quality(fashion, "rediffuse", "15,40", "10000"), 120),
-        Part("sampling", "sampling", (*fashion, *_SAMPLING), 75),
-        Part("profiles", "profiles", ("--settings", "colour32", "--steps", "5", "--images", "1024", *large), 60),
-        Part("peers", "time_to_quality", _quality(fashion, peers, "40", "1000"), 200),
-        Part("repeat", "repeat", ("--quick",), 60),
+        Part("throughput", "throughput", (*colour, "--rounds", "4", "--turn", "1.5", *large, *_NO_VARIANTS), 80),
+        Part("compiled", "throughput", (*_OURS, *colour, "--variants", "deterministic,free,compiled", *large), 90),
+        Part("repeat", "repeat", ("--quick",), 35),
+        Part("repeat compiled", "repeat", ("--quick", "--profile", "compiled"), 60),
+        Part("quality", "time_to_quality", _quality(fashion, "rediffuse", "30", "10000"), 85),
+        Part("sampling", "sampling", (*fashion, *_SAMPLING), 45),
+        Part("peers", "time_to_quality", _quality(fashion, peers, "30", "500"), 85),
+        Part("graphs", "throughput", (*_OURS, *colour, "--variants", "deterministic,graphs", *large), 60),
+        Part("profiles", "profiles", ("--settings", "colour32", "--steps", "5", "--images", "1024", *large), 40),
         Part("processes", "processes", (), 45),
-        Part("scale", "scale", ("--parts", "batch,resolution,parameters,data,sampling", *_SCALE), 120),
+        Part("scale", "scale", ("--parts", "batch,sampling", *_SCALE), 60),
     ]
 
 
@@ -98,6 +103,8 @@ def quick_parts() -> list[Part]:
 
 
 _THREADS = ("--threads", "8")
+_NO_VARIANTS = ("--variants", "")
+_OURS = ("--contenders", "rediffuse", "--rounds", "3", "--turn", "1.5")
 _SCALE = (*_THREADS, "--batch", "256", "--side", "32", "--seconds", "1")
 _SAMPLING = (
     *("--train", "20", "--batch", "512", "--images", "5000", "--sample-batch", "1250", "--contenders", "rediffuse"),
@@ -216,9 +223,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--parts", type=command.names, help="some, by name; all")
     parser.add_argument("--within", type=float, default=SECONDS, help="seconds in all")
     parser.add_argument("--quick", action="store_true", help="tiny sizes, to see that all runs")
+    parser.set_defaults(device="cuda")
     options = command.parsed(parser, argv)
+    if options.device == "cpu" and not options.quick:
+        parser.error("on a CPU these sizes take hours: use --quick, or the commands one by one")
 
-    offered = quick_parts() if options.quick else parts(options.path)
+    offered = quick_parts() if options.quick else parts(options.path.resolve())
     chosen = [part for part in offered if options.parts is None or part.name in options.parts]
     out = options.out or RESULTS / f"gpu-{options.name}.json"
     settings = {"name": options.name, "device": options.device, "within": options.within, "torch": torch.__version__}

@@ -29,7 +29,11 @@ from rediffuse.training.gradients import Exact, Fast, Gradients
 from rediffuse.training.trainer import StepResult, TrainingState, train
 
 WAYS = ("one process", "two, exact", "two, fast")
-UNETS: dict[str, dict[str, Any]] = {"default": {}, "larger": {"width": 64, "multipliers": (1, 2, 4)}}
+_PIXELS: dict[str, Any] = {"patch": 1, "blocks": 2, "head_channels": 16}
+UNETS = {
+    "0.46 M": {**_PIXELS, "width": 32, "multipliers": (1, 1)},
+    "15 M": {**_PIXELS, "width": 64, "multipliers": (1, 2, 4)},
+}
 
 
 @dataclass

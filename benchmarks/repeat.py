@@ -20,11 +20,13 @@ import numpy as np
 import torch
 
 from benchmarks import command
+from benchmarks.contenders.own import params_of
 from rediffuse import runtime
+from rediffuse.acceleration import accelerate, facts, native_bf16, profile
 from rediffuse.data.dataset import Examples
 from rediffuse.joining import joined
 from rediffuse.model import Model, build_model, describe
-from rediffuse.params import Params, load_params
+from rediffuse.params import Params
 from rediffuse.processes import current
 from rediffuse.randomness import seeded_global
 from rediffuse.tracking import Untracked
@@ -82,7 +84,9 @@ def new_model(params: Params, examples: Examples, device: torch.device) -> Model
         sigma_data=0.5,
     )
     with seeded_global(0, "train/weights"):
-        return build_model(description, device)
+        model = build_model(description, device)
+    accelerate(model.denoiser.network, profile(params.runtime, device))
+    return model
 
 
 def batches_of(params: Params, examples: Examples, device: torch.device) -> Batches:
@@ -143,10 +147,12 @@ def main() -> None:
     parser.add_argument("--channels", type=int, default=3)
     parser.add_argument("--steps", type=int, default=60)
     parser.add_argument("--batch", type=int, default=128)
+    parser.add_argument("--profile", default="auto", help="a value of runtime.profile")
     parser.add_argument("--quick", action="store_true", help="leave out what determinism costs")
     options = parser.parse_args()
 
-    loaded = load_params(Path(__file__).parents[1] / "params.yaml")
+    model = "base" if options.device == "cuda" and options.size >= 32 else "small"
+    loaded = params_of({"model.size": model, "runtime.profile": options.profile})
     params = setting(loaded, options.network, options.steps, options.batch)
     device = runtime.start(params.runtime.model_copy(update={"device": options.device}))
     examples = data(4096, options.size, options.channels)
@@ -187,7 +193,8 @@ def described(params: Params, device: torch.device, options: argparse.Namespace)
         "network": {"name": params.model.name, **params.model.settings.model_dump(mode="json")},
         "images": [options.channels, options.size, options.size],
         "environment": runtime.environment(device),
-        "precision": "bf16" if device.type == "cuda" else "fp32",
+        "precision": "bf16" if native_bf16(device) else "fp32",
+        "profile": facts(profile(params.runtime, device)),
     }
 
 

@@ -68,7 +68,7 @@ class Switches:
         torch.set_float32_matmul_precision(self.precision)
 
 
-REPEATABLE = Switches(deterministic=True, cudnn_tf32=False)
+REPEATABLE = Switches(deterministic=True, fill=False, cudnn_tf32=False)
 """Those of `runtime.start`."""
 
 

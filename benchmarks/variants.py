@@ -9,6 +9,7 @@ from benchmarks.contenders import Contender, Task
 VARIANTS: dict[str, dict[str, Any]] = {
     "deterministic": {},
     "free": {"deterministic": False},
+    "fp32": {"changes": {"model.precision": "fp32"}},
     "channels_last": {"changes": {"runtime.profile": "channels_last"}},
     "compiled": {"changes": {"runtime.profile": "compiled"}},
     "graphs": {"changes": {"runtime.profile": "graphs"}},

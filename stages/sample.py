@@ -32,9 +32,10 @@ def sample(params: Params, workspace: Workspace, run: Run | None = None) -> dict
     average = asked_average(workspace.snapshots, params.sample, device)
     away_from = asked_reference(workspace.snapshots, params.sample, device)
     reference = away_from.denoiser if away_from else None
+    how = profile(params.runtime, device)
     for each in (average or model, away_from):
         if each:
-            accelerate(each.denoiser.network, profile(params.runtime, device))
+            accelerate(each.denoiser.network, how)
     sampling = Sampling.of(average or model, params.sample, device, reference=reference)
 
     began = time.monotonic()
@@ -64,7 +65,9 @@ def sample(params: Params, workspace: Workspace, run: Run | None = None) -> dict
         files.write_bytes(path, content.getvalue())
     files.write_bytes(workspace.grid, class_grid(images, labels, model.classes))
     files.write_bytes(workspace.film, film)
-    raw = Sampling.of(load_model(workspace.raw, device), params.sample, device, reference=reference)
+    raw_model = load_model(workspace.raw, device)
+    accelerate(raw_model.denoiser.network, how)
+    raw = Sampling.of(raw_model, params.sample, device, reference=reference)
     shown = np.concatenate(grid_rows(labels, model.classes))
     raw_images = raw.chosen(labels[shown], shown.tolist())
     files.write_bytes(workspace.raw_grid, class_grid(raw_images, labels[shown], model.classes))

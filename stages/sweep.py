@@ -53,9 +53,10 @@ def sweep(params: Params, workspace: Workspace) -> dict[str, Any]:
     # Scales differ, what they guide away from does not.
     away_from = asked_reference(workspace.snapshots, guiding[0], device) if guiding else None
     reference = away_from.denoiser if away_from else None
+    how = profile(params.runtime, device)
     for each in (average or model, away_from):
         if each:
-            accelerate(each.denoiser.network, profile(params.runtime, device))
+            accelerate(each.denoiser.network, how)
 
     processes = current()
     if processes.first and len(guided) < len(params.sweep.guidance):

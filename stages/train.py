@@ -10,7 +10,7 @@ import pandas as pd
 import torch
 
 from rediffuse import files, memory, runtime, state_folder
-from rediffuse.acceleration import accelerate, profile
+from rediffuse.acceleration import accelerate, facts, profile
 from rediffuse.data.canaries import canaries, planted
 from rediffuse.data.card import Card
 from rediffuse.data.dataset import load_split
@@ -169,7 +169,7 @@ def fingerprint_parts(
         "data": list(data),
         "source": source_digest(Path(__file__), SOURCE),
         "environment": runtime.environment(device),
-        "profile": profile(params.runtime, device).name,
+        "profile": facts(profile(params.runtime, device)),
     }
     # Sums whose bits depend on the number of processes.
     if processes > 1 and params.runtime.reduction == "fast":

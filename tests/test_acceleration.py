@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from rediffuse import acceleration
-from rediffuse.acceleration import PROFILES, accelerate, native_bf16, profile, uncompiled
+from rediffuse.acceleration import PROFILES, accelerate, facts, native_bf16, profile, uncompiled
 from rediffuse.errors import UserError
 from rediffuse.networks import Condition, Unet
 from tests.data.planted import params_with
@@ -31,6 +31,14 @@ def test_without_a_compiler_nothing_runs_plainly_in_silence(monkeypatch: pytest.
     monkeypatch.setattr(acceleration.shutil, "which", lambda _: None)
     with pytest.raises(UserError, match=r"runtime\.profile is compiled, which needs a C\+\+ compiler; use plain"):
         profile(runtime_params("compiled"), CPU)
+
+
+def test_what_decides_the_bytes_of_a_compiled_network_is_told_with_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert facts(PROFILES["plain"]) == {"profile": "plain"}
+    monkeypatch.setenv("CXX", shutil.which("sh") or "")
+    monkeypatch.setenv("TORCHINDUCTOR_FREEZING", "1")
+    told = facts(PROFILES["compiled"])
+    assert told.keys() >= {"profile", "compiler", "TORCHINDUCTOR_FREEZING"}
 
 
 def test_a_cpu_computes_in_bf16_only_by_its_own_instructions(monkeypatch: pytest.MonkeyPatch) -> None:

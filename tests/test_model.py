@@ -8,7 +8,7 @@ import torch
 from safetensors import safe_open
 
 from rediffuse.errors import UserError
-from rediffuse.model import Description, Model, build_model, describe, load_model, save_model
+from rediffuse.model import Description, Model, build_model, describe, load_model, save_model, save_weights
 from rediffuse.networks import Condition
 from rediffuse.params import DiffusionParams, Params, load_params
 from rediffuse.randomness import generator, seeded_global
@@ -89,6 +89,15 @@ def test_what_is_no_model_is_refused_and_never_executed(tmp_path: Path, content:
     if content is not None:
         path.write_bytes(content)
     with pytest.raises(UserError, match=r"denoiser\.safetensors is"):
+        load_model(path, CPU)
+
+
+def test_weights_of_another_network_than_described_are_refused(tmp_path: Path):
+    path, built = tmp_path / "denoiser.safetensors", model()
+    weights = {name: each.contiguous() for name, each in built.denoiser.network.state_dict().items()}
+    weights["stem.weight"] = weights["stem.weight"][:1].clone()
+    save_weights(path, built.description, weights)
+    with pytest.raises(UserError, match=r"denoiser\.safetensors holds other weights .* stem\.weight"):
         load_model(path, CPU)
 
 

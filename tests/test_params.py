@@ -106,6 +106,11 @@ def test_every_default_is_valid_and_every_key_has_a_comment_or_is_a_section():
         ({"register__alias": "v3"}, "register.alias is 'v3', which MLflow keeps for itself; use another word"),
         ({"register__name": "a/b"}, "register.name is 'a/b': string should match pattern"),
         ({"model__unet__width": 50}, "50, not a multiple of model.unet.groups (8)"),
+        (
+            {"train__shard": True, "runtime__profile": "channels_last"},
+            "runtime.profile is channels_last, but train.shard",
+        ),
+        ({"train__microbatch": 64, "runtime__profile": "graphs"}, "runtime.profile is graphs, whose memory holds"),
         ({"train__ema_start": 2000}, "train.ema_start is 2000, not below train.steps"),
         ({"train__label_drop": 0.0, "sample__guidance": 2.0}, "with train.label_drop 0 the model never learns"),
         ({"sample__eta": 0.5}, "sample.eta is 0.5, but sample.sampler dpmpp_2m has none; use 0, or the sampler ddim"),

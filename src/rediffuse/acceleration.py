@@ -1,14 +1,18 @@
 """How a network is run: layout of its memory, compiled or not, precision. Each gives other last bits, no other result.
 
 `runtime.profile: auto` is `plain` on every device. On a CPU that was measured (docs/performance.md): channels-last
-gains nothing on the default networks, and a compiler 5 to 12 %, for which the machine needs one and half a minute. On
-CUDA the compiled profiles are there to be chosen; `benchmarks.gpu` times them and proves their bytes.
+gains nothing on the default networks, and a compiler 5 to 20 %, for which the machine needs one and half a minute. On
+CUDA the compiled profiles are there to be chosen; `benchmarks.gpu` times them, `benchmarks.repeat` proves their bytes.
 """
 
+import os
 import shutil
+import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib import import_module
+from importlib.metadata import version
 from importlib.util import find_spec
 
 import torch
@@ -16,6 +20,8 @@ from torch import nn
 
 from rediffuse.errors import UserError
 from rediffuse.params import RuntimeParams
+
+_COMPILERS_OWN = ("TORCHINDUCTOR_", "TRITON_")
 
 
 @dataclass(frozen=True)
@@ -56,7 +62,7 @@ def profile(runtime: RuntimeParams, device: torch.device) -> Profile:
     if chosen.name == "graphs" and device.type != "cuda":
         raise UserError("params.yaml: runtime.profile is graphs, which needs CUDA; use compiled, or plain")
     missing = None
-    if not any(map(shutil.which, ("c++", "g++", "clang++", "gcc", "cc"))):
+    if not _compiler():
         missing = "a C++ compiler"
     elif device.type == "cuda" and find_spec("triton") is None:
         missing = "the package triton"
@@ -65,13 +71,30 @@ def profile(runtime: RuntimeParams, device: torch.device) -> Profile:
     return chosen
 
 
+def facts(profile: Profile) -> dict[str, str]:
+    """What decides the bytes of a network that runs by this profile, beside its device: the name, and its compilers."""
+    if profile.mode is None:
+        return {"profile": profile.name}
+    told = subprocess.run([_compiler(), "--version"], capture_output=True, text=True, check=False).stdout
+    variables = {name: os.environ[name] for name in sorted(os.environ) if name.startswith(_COMPILERS_OWN)}
+    triton = {"triton": version("triton")} if find_spec("triton") else {}
+    return {"profile": profile.name, "compiler": told.partition("\n")[0], **triton, **variables}
+
+
 def accelerate(network: nn.Module, profile: Profile) -> None:
     """Make a network run by this profile, in place; copies of it keep the layout, and are not compiled."""
     if profile.channels_last:
         network.to(memory_format=torch.channels_last)
     if profile.mode is not None:
+        # Else the compiler times some of its kernels, and takes the quickest of that moment.
+        import_module("torch._inductor.config").deterministic = True  # type: ignore[attr-defined]
         # Batches have few sizes: one program for each, of the whole network.
         network.compile(fullgraph=True, dynamic=False, mode=profile.mode)
+
+
+def _compiler() -> str:
+    """The C++ compiler that torch would take; empty where there is none."""
+    return next(filter(None, map(shutil.which, (os.environ.get("CXX") or "g++", "g++", "clang++", "c++"))), "")
 
 
 @contextmanager

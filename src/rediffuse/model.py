@@ -213,6 +213,22 @@ def load_model(path: Path, device: torch.device) -> Model:
     """
     description, tensors = read_weights(path)
     model = build_model(description, device)
-    model.denoiser.network.load_state_dict(tensors)
+    put_weights(model, tensors, path)
     model.denoiser.requires_grad_(False).eval()
     return model
+
+
+def put_weights(model: Model, tensors: Mapping[str, Tensor], path: Path) -> None:
+    """Give the network its weights, which come from a file.
+
+    Raises:
+        UserError: they are of another network.
+    """
+    try:
+        model.denoiser.network.load_state_dict(dict(tensors))
+    except RuntimeError as error:
+        first = str(error).splitlines()[-1].strip()
+        raise UserError(
+            f"{path} holds other weights than the network of its description has, perhaps from an earlier version "
+            f"({first}); `dvc repro train` makes it anew"
+        ) from None

@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 
 from rediffuse import gpus
-from rediffuse.acceleration import native_bf16
+from rediffuse.acceleration import facts, native_bf16, profile
 from rediffuse.errors import UserError
 from rediffuse.params import RuntimeParams
 from rediffuse.provenance.environment import cpu, note
@@ -73,7 +73,7 @@ def start(runtime: RuntimeParams) -> torch.device:
     are in use, it waits.
 
     Raises:
-        UserError: CUDA is asked for and there is none.
+        UserError: CUDA is asked for and there is none, or a profile that needs what is not here.
     """
     kind = device_type(runtime)
     torch.set_num_threads(runtime.threads)
@@ -92,7 +92,7 @@ def start(runtime: RuntimeParams) -> torch.device:
         given = os.environ.get(GIVEN_GPU)
         device = torch.device("cuda", take_gpus()[0] if given is None else int(given))
         torch.cuda.set_device(device)
-    note(environment(device) | _of_cuda(device))
+    note(environment(device) | facts(profile(runtime, device)) | _of_cuda(device))
     return device
 
 

@@ -78,7 +78,7 @@ def test_patches_halve_the_network_and_not_the_picture():
 @pytest.mark.parametrize("explicit", [True, False])
 def test_attention_is_the_softmax_of_all_pairs_whichever_kernel_computes_it(monkeypatch, explicit: bool):
     if not explicit:
-        monkeypatch.setattr(attention, "_EXPLICIT_PIXELS", 0)
+        monkeypatch.setattr(attention, "_EXPLICIT_PAIRS", 0)
     layer = awake(SelfAttention(16, 8, 4))
     x = torch.randn(2, 16, 3, 3, generator=generator(0, "attention"))
     pixels = layer.norm(x).flatten(2).transpose(1, 2)

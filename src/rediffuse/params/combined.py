@@ -56,11 +56,18 @@ class Params(Section):
         return self
 
     @model_validator(mode="after")
-    def _compiled_whole(self) -> Self:
-        if self.train.shard and self.runtime.profile in ("compiled", "graphs"):
+    def _run_as_it_can_be(self) -> Self:
+        chosen = self.runtime.profile
+        if self.train.shard and chosen not in ("auto", "plain"):
             raise ValueError(
-                f"runtime.profile is {self.runtime.profile}, but train.shard puts each layer together only while it is "
-                "computed, which is not compiled; use the profile plain or channels_last"
+                f"runtime.profile is {chosen}, but train.shard puts each layer together only while it is computed, "
+                "which is neither compiled nor laid out otherwise; use the profile plain"
+            )
+        if chosen == "graphs" and self.train.microbatch < self.train.batch_size:
+            raise ValueError(
+                f"runtime.profile is graphs, whose memory holds the gradient of one microbatch, but train.batch_size "
+                f"{self.train.batch_size} has more than one of {self.train.microbatch}; use the profile compiled, "
+                "or a train.microbatch as large"
             )
         return self
 

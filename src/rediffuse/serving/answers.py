@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from rediffuse import runtime
+from rediffuse.acceleration import accelerate, profile
 from rediffuse.model import Model, load_model
 from rediffuse.params import RuntimeParams, SampleParams
 from rediffuse.sampling import Sampling, class_mix
@@ -55,9 +56,12 @@ class Answers:
         """
         sections = json.loads(settings.read_bytes())
         sample = SampleParams.model_validate(sections["sample"])
-        device = runtime.start(RuntimeParams.model_validate(sections["runtime"]))
+        settled = RuntimeParams.model_validate(sections["runtime"])
+        device = runtime.start(settled)
         model = load_model(weights, device)
         earlier = load_model(reference, device).denoiser if reference else None
+        for denoiser in filter(None, (model.denoiser, earlier)):
+            accelerate(denoiser.network, profile(settled, device))
         return cls(model, Sampling.of(model, sample, device, reference=earlier), sample.classes)
 
     def images(self, wanted: Sequence[Wanted]) -> list[np.ndarray]:

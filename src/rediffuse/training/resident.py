@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from rediffuse.processes import current
 from rediffuse.training.order import Order
 
 SHARE = 0.25
@@ -56,7 +57,8 @@ def fits(images: np.ndarray, labels: np.ndarray | None, device: torch.device) ->
     if device.type != "cuda":
         return False
     free, _ = torch.cuda.mem_get_info(device)
-    return images.nbytes + (0 if labels is None else labels.nbytes) <= SHARE * free
+    # Several processes may share a device, and each keeps its own.
+    return images.nbytes + (0 if labels is None else labels.nbytes) <= SHARE * free / current().count
 
 
 def sent_ahead(tensor: Tensor, device: torch.device) -> Tensor:
