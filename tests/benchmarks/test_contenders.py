@@ -11,7 +11,7 @@ from benchmarks.contenders import CONTENDERS, Task, article, own, planning
 from benchmarks.contenders.framing import Frame, levels
 from benchmarks.contenders.sizes import nearest_width
 
-NEEDED = {"diffusers": "diffusers", "denoising-diffusion-pytorch": "denoising_diffusion_pytorch"}
+NEEDED = {"diffusers": "accelerate", "denoising-diffusion-pytorch": "denoising_diffusion_pytorch"}
 
 
 def toy() -> Task:
