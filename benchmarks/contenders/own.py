@@ -196,7 +196,9 @@ def _sized(model: ModelParams, shape: tuple[int, int, int], task: Task) -> Model
 
 def _deviation(images: np.ndarray) -> float:
     """The standard deviation of the pixels on [-1, 1]."""
-    shares = np.bincount(images.reshape(-1), minlength=256) / images.size
+    # bincount works on a copy in int64.
+    parts = (images[start : start + 4096] for start in range(0, len(images), 4096))
+    shares = np.sum([np.bincount(part.reshape(-1), minlength=256) for part in parts], axis=0) / images.size
     levels = np.arange(256) / 127.5 - 1
     return float(np.sqrt(shares @ (levels - shares @ levels) ** 2))
 
