@@ -1,12 +1,15 @@
 """The data that benchmarks train on: digits (scikit-learn), fashion (IDX files), colour32 (drawn from a seed)."""
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import torch
 
+from benchmarks.contenders import Task
 from benchmarks.garments import FOLDER, garments
 
 DATA = ("digits", "fashion", "colour32")
@@ -50,6 +53,20 @@ def pictures(name: str, *, path: Path = FOLDER, count: int | None = None, seed: 
         "colour32": lambda: _colour(50_000 if count is None else count, seed),
     }
     return makers[name]()
+
+
+def task_of(data: Pictures, options: Mapping[str, Any], device: torch.device, seconds: float | None = None) -> Task:
+    """What everybody trains on, by the arguments --batch, --parameters and --seed."""
+    return Task(
+        images=data.train,
+        labels=data.train_labels,
+        classes=len(data.classes),
+        batch_size=options["batch"],
+        device=device,
+        parameters=options["parameters"],
+        seconds=seconds,
+        seed=options["seed"],
+    )
 
 
 def add_data(parser: argparse.ArgumentParser, default: str = "digits") -> None:

@@ -23,9 +23,9 @@ from torch.profiler import ProfilerActivity, profile
 
 from benchmarks import command
 from benchmarks.command import Report
-from benchmarks.contenders import CONTENDERS, Contender, Task
+from benchmarks.contenders import CONTENDERS, Contender
 from benchmarks.peaks import peaks
-from benchmarks.pictures import DATA, pictures
+from benchmarks.pictures import DATA, pictures, task_of
 from benchmarks.turns import Turned
 from rediffuse import files
 
@@ -165,16 +165,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         with report.attempt(name):
             where = {"path": options.path} if options.path else {}
             data = pictures(name, count=options.count, seed=options.seed, **where)
-            task = Task(
-                images=data.train,
-                labels=data.train_labels,
-                classes=len(data.classes),
-                batch_size=options.batch,
-                device=device,
-                parameters=options.parameters,
-                seconds=None,
-                seed=options.seed,
-            )
+            task = task_of(data, vars(options), device)
             turned = Turned.built(partial(CONTENDERS[options.contender], task))
             profiles[name] = of_setting(turned, options.steps, options.images, peak)
             report.keep(profiles=profiles)

@@ -21,9 +21,9 @@ import torch
 
 from benchmarks import command
 from benchmarks.command import CHECKOUT, Report
-from benchmarks.contenders import CONTENDERS, Contender, Task
+from benchmarks.contenders import CONTENDERS, Contender
 from benchmarks.judge import Judge
-from benchmarks.pictures import add_data, pictures
+from benchmarks.pictures import add_data, pictures, task_of
 from benchmarks.time_to_quality import train_for
 from benchmarks.turns import REPEATABLE, Turned
 from rediffuse.model import Model, load_model
@@ -157,16 +157,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     device = command.device_of(options)
     report = Report.of(options, device)
     data = pictures(options.data, path=options.path, count=options.count, seed=options.seed)
-    task = Task(
-        images=data.train,
-        labels=data.train_labels,
-        classes=len(data.classes),
-        batch_size=options.batch,
-        device=device,
-        parameters=options.parameters,
-        seconds=options.train,
-        seed=options.seed,
-    )
+    task = task_of(data, vars(options), device, options.train)
     turned = Turned.built(partial(CONTENDERS[OURS], task))
     if options.model:
         model = load_model(options.model, device)

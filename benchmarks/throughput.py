@@ -29,7 +29,7 @@ from benchmarks import command, memory_of
 from benchmarks.command import Report
 from benchmarks.contenders import CONTENDERS, Contender, Task
 from benchmarks.peaks import peaks
-from benchmarks.pictures import Pictures, add_data, pictures
+from benchmarks.pictures import add_data, pictures, task_of
 from benchmarks.traffic import bytes_of
 from benchmarks.turns import Turned, interleaved, spread
 from benchmarks.variants import VARIANTS, varied
@@ -162,20 +162,6 @@ def memory_in_child(name: str, options: dict[str, Any]) -> float:
     data = pictures(options["data"], path=Path(options["path"]), count=options["count"], seed=options["seed"])
     CONTENDERS[name](task_of(data, options, torch.device("cpu"))).train(3)
     return memory_of.peak_mib()
-
-
-def task_of(data: Pictures, options: dict[str, Any], device: torch.device) -> Task:
-    """What everybody trains on."""
-    return Task(
-        images=data.train,
-        labels=data.train_labels,
-        classes=len(data.classes),
-        batch_size=options["batch"],
-        device=device,
-        parameters=options["parameters"],
-        seconds=None,
-        seed=options["seed"],
-    )
 
 
 def compared(

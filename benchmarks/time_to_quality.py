@@ -26,9 +26,9 @@ import numpy as np
 
 from benchmarks import command
 from benchmarks.command import Report
-from benchmarks.contenders import CONTENDERS, Contender, Task
+from benchmarks.contenders import CONTENDERS, Contender
 from benchmarks.judge import Judge
-from benchmarks.pictures import Pictures, add_data, pictures
+from benchmarks.pictures import Pictures, add_data, pictures, task_of
 from benchmarks.turns import Turned
 from rediffuse import files
 from rediffuse.pictures import class_grid
@@ -175,22 +175,12 @@ def main(argv: Sequence[str] | None = None) -> None:
         if options.grids:
             write_grid(options.grids / f"{data.name}-{row['contender']}.png", data, images, labels, row)
 
-    def task(seconds: float) -> Task:
-        return Task(
-            images=data.train,
-            labels=data.train_labels,
-            classes=len(data.classes),
-            batch_size=options.batch,
-            device=device,
-            parameters=options.parameters,
-            seconds=seconds,
-            seed=options.seed,
-        )
-
     for name in options.contenders:
         with report.attempt(name):
             seconds = sorted(options.seconds) if name in (OURS, *CONSTANT) else [max(options.seconds)]
-            for row, images, labels in trainings(name, seconds, task, judge, options):
+            for row, images, labels in trainings(
+                name, seconds, partial(task_of, data, vars(options), device), judge, options
+            ):
                 keep(row, images, labels)
     command.say(command.table(HEADS, rows))
     command.say(command.table(BESIDE, against_best_peer(rows)))

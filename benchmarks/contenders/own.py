@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from benchmarks.contenders import Task
 from benchmarks.contenders.framing import batches
 from benchmarks.contenders.planning import UNLIMITED, finish, steps_within
 from benchmarks.contenders.sizes import META, flops, nearest_width, weights
+from benchmarks.turns import REPEATABLE
 from rediffuse import yaml12
 from rediffuse.acceleration import accelerate, native_bf16, profile
 from rediffuse.model import build_model, describe
@@ -48,7 +49,8 @@ class Rediffuse:
 
     def __init__(self, task: Task, changes: Mapping[str, Any] | None = None, *, deterministic: bool = True) -> None:
         self.task = task
-        self._deterministic = deterministic
+        # Put back for the peers, whose own they are not.
+        self._switches = replace(REPEATABLE, deterministic=deterministic)
         channels, height, width = task.images.shape[1:]
         self._shape = (channels, height, width)
         params = params_of(_defaults(height) | dict(changes or {}))
@@ -61,7 +63,7 @@ class Rediffuse:
             classes=[str(label) for label in range(task.classes)],
             sigma_data=_deviation(task.images),
         )
-        with _switched(deterministic):
+        with self._switches.held():
             with seeded_global(task.seed, "train/weights"):
                 self._model = build_model(description, task.device)
             how = profile(params.runtime, task.device)
@@ -99,7 +101,7 @@ class Rediffuse:
 
     def train(self, steps: int) -> None:
         """See `Contender`."""
-        with _switched(self._deterministic):
+        with self._switches.held():
             for _ in range(steps):
                 next(self._running)
             finish(self.task.device)
@@ -109,7 +111,7 @@ class Rediffuse:
         size = -(-len(labels) // batches(len(labels)))
         chosen = self._sample.model_copy(update={"seed": seed, "batch_size": size})
         sampling = Sampling.of(self._model, chosen, self.task.device, denoiser=self._state.average)
-        with _switched(self._deterministic):
+        with self._switches.held():
             return np.concatenate(list(sampling.images(labels)))
 
     def sampling(self, params: SampleParams) -> Sampling:
@@ -201,21 +203,3 @@ def _deviation(images: np.ndarray) -> float:
     shares = np.sum([np.bincount(part.reshape(-1), minlength=256) for part in parts], axis=0) / images.size
     levels = np.arange(256) / 127.5 - 1
     return float(np.sqrt(shares @ (levels - shares @ levels) ** 2))
-
-
-@contextmanager
-def _switched(deterministic: bool) -> Iterator[None]:
-    """The switches that a stage runs under (`runtime.start`), put back for the peers, whose own they are not."""
-    before = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
-    matmul, convolutions = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
-    tuned = torch.backends.cudnn.benchmark
-    torch.use_deterministic_algorithms(deterministic)
-    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
-    torch.set_float32_matmul_precision("highest")
-    torch.backends.cudnn.allow_tf32 = torch.backends.cudnn.benchmark = False
-    try:
-        yield
-    finally:
-        torch.use_deterministic_algorithms(before[0], warn_only=before[1])
-        torch.set_float32_matmul_precision(matmul)
-        torch.backends.cudnn.allow_tf32, torch.backends.cudnn.benchmark = convolutions, tuned
