@@ -21,6 +21,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.pyfunc.scoring_server import invocations
 from PIL import Image
 
+from rediffuse.errors import UserError
 from rediffuse.params import Section
 from rediffuse.serving import package
 from rediffuse.serving.package import write_package
@@ -161,6 +162,14 @@ def test_the_folder_holds_no_pickle_and_the_signature_what_the_model_does_by_its
     kept = json.loads((packed.root / "model" / "artifacts" / package.SETTINGS).read_bytes())
     assert kept["prompts"] == {"synonyms": {"cat": ["kitten"]}, "frames": ["a photo of"]}
     assert kept["unguided"] is None
+
+
+def test_words_for_a_class_that_the_model_has_not_are_refused_before_it_is_packed(packed: Workspace) -> None:
+    words = Words(synonyms={"bird": ["owlet"]}, frames=[])
+    params = tiny()
+    with pytest.raises(UserError, match=r"params\.yaml: prompts\.synonyms names the class 'bird'; the classes are cat"):
+        write_package(packed.root / "other", packed, params.sample, params.runtime, words)
+    assert not (packed.root / "other").exists()
 
 
 def test_what_the_packed_code_imports_is_pinned() -> None:
