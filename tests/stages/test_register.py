@@ -32,6 +32,9 @@ METRICS: dict[str, Any] = {
 }
 
 
+PARAMS = params_with()
+
+
 class Told:
     """A run that remembers what is registered, and what is written for it."""
 
@@ -100,6 +103,20 @@ def test_an_eligible_model_is_handed_over_with_its_card_score_and_protocol(
     assert capsys.readouterr() == ("", "")
 
 
+def test_why_a_model_can_not_be_guided_and_how_it_is_spoken_to_is_handed_over(
+    made: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    packed: list[dict[str, Any]] = []
+    monkeypatch.setattr("stages.register.write_package", lambda folder, **parts: packed.append(parts))
+    monkeypatch.setattr(Told, "register", lambda run, candidate, write: write(run.folder))
+    for drop in (0.0, 0.1):
+        params = asking(train__label_drop=drop)
+        register(params, made, Told(tmp_path))  # type: ignore[arg-type]
+        assert packed[-1]["prompts"] is params.prompts
+    assert packed[0]["unguided"].startswith("with train.label_drop 0 the model never learns to go without a label")
+    assert packed[1]["unguided"] is None
+
+
 def check_folder(content: dict[str, bytes], made: Workspace) -> None:
     """Weights and settings, code and pins: and nothing that runs when it is read."""
     assert not [name for name in content if name.endswith((".pkl", ".pyc", ".pickle"))]
@@ -112,11 +129,25 @@ def check_folder(content: dict[str, bytes], made: Workspace) -> None:
     assert described["flavors"]["python_function"]["loader_module"] == "mlflow.pyfunc.loaders.code_model"
     inputs, outputs = (json.loads(described["signature"][side]) for side in ("inputs", "outputs"))
     assert [(each["name"], each["type"], each["required"]) for each in inputs] == [
-        ("label", "string", False),
-        ("seed", "long", True),
-        ("index", "long", False),
+        *(("prompt", "string", False), ("label", "string", False), ("seed", "any", False), ("index", "any", False)),
+        *(("count", "any", False), ("to_seed", "any", False), ("share", "any", False)),
     ]
-    assert [(each["name"], each["type"]) for each in outputs] == [("png", "binary")]
+    assert [(each["name"], each["type"]) for each in outputs] == [
+        *(("png", "binary"), ("prompt", "string"), ("seed", "long"), ("index", "long")),
+    ]
+    params = json.loads(described["signature"]["params"])
+    assert {each["name"]: (each["type"], each["default"]) for each in params} == {
+        "prompt": ("string", None),
+        "label": ("string", None),
+        "seed": ("long", None),
+        "count": ("long", 1),
+        "steps": ("long", 20),
+        "sampler": ("string", "dpmpp_2m"),
+        "guidance": ("double", 1.0),
+        "temperature": ("double", 1.0),
+    }
+    settings = json.loads(content["artifacts/sampling.json"])
+    assert (settings["prompts"], settings["unguided"]) == (PARAMS.prompts.model_dump(mode="json"), None)
     assert json.loads(content["input_example.json"]) == {"columns": ["label", "seed", "index"], "data": [["a", 0, 0]]}
 
 
