@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,6 +34,10 @@ class Knowing:
     def check(self, settings: Settings) -> None:
         if settings.sampler == "magic":
             raise NotAllowedError("sampler", "sampler is 'magic'; ddim is allowed")
+
+    def check_terms(self, terms: Sequence[Term]) -> None:
+        if len(terms) > 3:
+            raise NotAllowedError("prompt", "at most three")
 
 
 MODEL = Knowing()
@@ -214,3 +219,10 @@ def test_what_no_object_is_and_what_every_field_means_are_told() -> None:
     assert ALLOWED.keys() == ImageRequest.model_fields.keys()
     for name, described in ImageRequest.model_json_schema()["properties"].items():
         assert described["description"].endswith(ALLOWED[name])
+
+
+def test_terms_that_a_model_can_not_draw_are_refused_before_anything_is_drawn() -> None:
+    four = Knowing(classes=("cat", "dog", "owl", "fish"))
+    with pytest.raises(NotAllowedError, match="at most three") as refused:
+        asked(four, prompt="dog, dog and owl and fish --no cat")
+    assert refused.value.field == "prompt"

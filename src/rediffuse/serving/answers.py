@@ -19,7 +19,8 @@ from rediffuse.diffusion import NetworkDenoiser, noise_to_signal
 from rediffuse.errors import UserError
 from rediffuse.model import Model, load_model
 from rediffuse.params import RuntimeParams, SampleParams
-from rediffuse.prompts import Vocabulary
+from rediffuse.prompts import Term, Vocabulary
+from rediffuse.prompts.errors import listed
 from rediffuse.samplers import Between, NoiseKey, Step, to_uint8
 from rediffuse.sampling import Sampling, class_mix, unit_variance
 from rediffuse.serving.wanted import NotAllowedError, Origin, Settings, Wanted
@@ -88,17 +89,21 @@ class Answers:
         earlier = load_model(reference, device).denoiser if reference else None
         for denoiser in filter(None, (model.denoiser, earlier)):
             accelerate(denoiser.network, profile(settled, device))
+        try:
+            vocabulary = Vocabulary(
+                classes=model.classes,
+                synonyms={name: tuple(others) for name, others in words.get("synonyms", {}).items()},
+                frames=tuple(words.get("frames", ())),
+            )
+        except ValueError as error:
+            raise UserError(f"{settings} is of another model: {error}") from None
         return cls(
             model=model,
             reference=earlier,
             sample=sample,
             runtime=settled,
             device=device,
-            vocabulary=Vocabulary(
-                classes=model.classes,
-                synonyms={name: tuple(others) for name, others in words.get("synonyms", {}).items()},
-                frames=tuple(words.get("frames", ())),
-            ),
+            vocabulary=vocabulary,
             unguided=unguided,
             identity=_sha256(weights),
             card=card.read_text(encoding="utf-8") if card and card.exists() else "",
@@ -136,11 +141,12 @@ class Answers:
         Raises:
             NotAllowedError: an index below 0, or so great that a label must be given.
         """
-        if not 0 <= index < UNLABELLED:
-            allowed = "0 or more is allowed" if index < 0 else f"from {UNLABELLED} on a label must be given"
-            raise NotAllowedError("index", f"index is {index}; {allowed}")
+        if index < 0:
+            raise NotAllowedError("index", f"index is {index}; 0 or more is allowed")
         if not self.classes:
             return None
+        if index >= UNLABELLED:
+            raise NotAllowedError("index", f"index is {index}; from {UNLABELLED} on a label must be given")
         return self.classes[int(_mix(index + 1, self.classes, self.sample.classes)[index])]
 
     def check(self, settings: Settings) -> None:
@@ -151,9 +157,23 @@ class Answers:
         """
         self._sampling(settings)
 
+    def check_terms(self, terms: Sequence[Term]) -> None:
+        """Whether it can draw towards these.
+
+        Raises:
+            NotAllowedError: it can't.
+        """
+        for term in terms:
+            if term.label not in self.classes:
+                allowed = f"the classes are {listed(self.classes)}" if self.classes else "this model knows no labels"
+                raise NotAllowedError("label", f"label is {term.label!r}; {allowed}")
+        always_labelled = self.classes and self.unguided and self.sample.guidance_reference == "label"
+        if always_labelled and (not terms or _is_composed(terms)):
+            raise NotAllowedError("prompt", f"this model needs one class without a weight, because {self.unguided}")
+
     def kind(self, wanted: Wanted) -> Hashable:
         """What images must share to be drawn in one batch."""
-        return wanted.settings, len(wanted.terms) if _is_composed(wanted) else 0
+        return wanted.settings, len(wanted.terms) if _is_composed(wanted.terms) else 0
 
     def moments(self, wanted: Sequence[Wanted]) -> Generator[Moment, None, None]:
         """Draw one batch, step by step; to close the iterator stops the work.
@@ -170,7 +190,7 @@ class Answers:
             raise ValueError(f"{len(wanted)} images of {len(kinds)} kinds are no batch of {self.batch_size}")
         sampling = self._sampling(wanted[0].settings)
         rows = [self._labels(each) for each in wanted]
-        if _is_composed(wanted[0]):
+        if _is_composed(wanted[0].terms):
             weights = [[term.weight for term in each.terms] for each in wanted]
             sampling = sampling.composed(np.array(rows), np.array(weights))
         steps = sampling.steps(np.array([row[0] for row in rows]), [_key(each) for each in wanted])
@@ -194,13 +214,7 @@ class Answers:
         return [drawn[row] for row in range(len(wanted))]
 
     def _labels(self, wanted: Wanted) -> list[int]:
-        always_labelled = self.classes and self.unguided and self.sample.guidance_reference == "label"
-        if always_labelled and (not wanted.terms or _is_composed(wanted)):
-            raise NotAllowedError("prompt", f"this model needs one class without a weight, because {self.unguided}")
-        for term in wanted.terms:
-            if term.label not in self.classes:
-                allowed = f"the classes are {', '.join(self.classes)}" if self.classes else "this model knows no labels"
-                raise NotAllowedError("label", f"label is {term.label!r}; {allowed}")
+        self.check_terms(wanted.terms)
         return [self.classes.index(term.label) for term in wanted.terms] or [-1]
 
     def _sampling(self, settings: Settings) -> Sampling:
@@ -270,9 +284,9 @@ def batches(answers: Answers, wanted: Sequence[Wanted]) -> Iterator[list[int]]:
             yield rows[start : start + answers.batch_size]
 
 
-def _is_composed(wanted: Wanted) -> bool:
-    """Whether it takes more than the condition on one class, or on none."""
-    return len(wanted.terms) > 1 or any(term.weight != 1 for term in wanted.terms)
+def _is_composed(terms: Sequence[Term]) -> bool:
+    """Whether they take more than the condition on one class, or on none."""
+    return len(terms) > 1 or any(term.weight != 1 for term in terms)
 
 
 def _key(wanted: Wanted) -> NoiseKey | Between:

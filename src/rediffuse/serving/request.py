@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, Strict, ValidationError
 
 from rediffuse.prompts import LONGEST, PromptError, Term, understand, written
+from rediffuse.prompts.errors import listed
 from rediffuse.serving.wanted import NotAllowedError, Origin, Settings, Wanted
 
 if TYPE_CHECKING:
@@ -130,6 +131,8 @@ def wanted(request: ImageRequest, answers: "Answers", most: int) -> list[Wanted]
         raise NotAllowedError("count", f"count is {request.count}{times}; at most {most} images are allowed")
     settings = _settings(request, answers)
     answers.check(settings)
+    for terms in variants or ():
+        answers.check_terms(terms)
     points = _points(request, _seed(request, variants, in_prompt))
     if variants is None:
         return [Wanted(_by_index(answers, place[0].index), place[0], settings, *place[1:]) for place in points]
@@ -144,9 +147,7 @@ def _variants(request: ImageRequest, answers: "Answers") -> tuple[list[tuple[Ter
                 "label", f"label is {shown(request.label)}, but there is a prompt, too; one is allowed"
             )
         if request.label not in answers.classes:
-            allowed = (
-                f"the classes are {', '.join(answers.classes)}" if answers.classes else "this model has no classes"
-            )
+            allowed = f"the classes are {listed(answers.classes)}" if answers.classes else "this model has no classes"
             raise NotAllowedError("label", f"label is {shown(request.label)}; {allowed}")
         return [(Term(request.label),)], None
     if request.prompt is None:
