@@ -11,7 +11,7 @@ from tests.serving.tiny import write_tiny
 
 @pytest.fixture(scope="session")
 def tiny_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """`models/denoiser.safetensors` of a tiny model, its params.yaml where a checkout has it; tests leave it as it is."""
+    """`models/denoiser.safetensors` of a tiny model, its params.yaml where a checkout has it; not to be changed."""
     return write_tiny(tmp_path_factory.mktemp("tiny"))
 
 
