@@ -8,7 +8,7 @@ import torch
 from rediffuse.diffusion import Process
 from rediffuse.frechet import Gaussian, frechet_distance
 from rediffuse.params import Params, SweepParams
-from rediffuse.samplers import GRIDS, SamplerSettings, build_sampler, trajectory
+from rediffuse.samplers import GRIDS, NoiseKey, SamplerSettings, build_sampler, trajectory
 from rediffuse.sweep import StepsPoint, best_grid, guidance_points, steps_points, why_not_guided
 from tests.data.planted import params_with
 from tests.diffusion.analytic import MixtureDenoiser
@@ -86,8 +86,7 @@ def distance(process: Process, point: StepsPoint, real: Gaussian, count: int = 1
         GRIDS[point.sample.grid](process, point.steps),
         shape=(1, 2, 2),
         labels=None,
-        indices=range(count),
-        seed=0,
+        keys=[NoiseKey(0, index) for index in range(count)],
         device=torch.device("cpu"),
     )
     return frechet_distance(real, Gaussian.of(deque(steps, maxlen=1).pop().x.flatten(1).double().numpy()))

@@ -2,7 +2,7 @@
 
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 import torch
@@ -11,10 +11,12 @@ from torch import Tensor
 from rediffuse.diffusion import (
     Autoguidance,
     ClassifierFreeGuidance,
+    Composition,
     Denoiser,
     DynamicThreshold,
     GuidedLevels,
     NetworkDenoiser,
+    Process,
     StaticThreshold,
     noise_to_signal,
 )
@@ -23,7 +25,18 @@ from rediffuse.model import Model
 from rediffuse.networks import Condition
 from rediffuse.params import SampleParams
 from rediffuse.processes import Processes
-from rediffuse.samplers import GRIDS, Sampler, SamplerSettings, Step, build_sampler, generate, to_uint8, trajectory
+from rediffuse.samplers import (
+    GRIDS,
+    Between,
+    NoiseKey,
+    Sampler,
+    SamplerSettings,
+    Step,
+    build_sampler,
+    generate,
+    to_uint8,
+    trajectory,
+)
 
 
 @dataclass
@@ -53,6 +66,7 @@ class Sampling:
 
     Args:
         model: what is sampled.
+        params: how.
         denoiser: its denoiser, or another of the same shape, with guidance and thresholds.
         networks: what is counted: the denoisers without them.
         sampler: the method.
@@ -64,6 +78,7 @@ class Sampling:
     """
 
     model: Model
+    params: SampleParams
     denoiser: Denoiser
     networks: tuple[Counted, ...]
     sampler: Sampler
@@ -108,6 +123,7 @@ class Sampling:
         networks = tuple(Counted(each) for each in (denoiser or model.denoiser, reference) if each)
         return cls(
             model=model,
+            params=params,
             denoiser=_thresholded(_guided(networks, model, params), params),
             networks=networks,
             sampler=build_sampler(params.sampler, SamplerSettings(**own)),
@@ -180,25 +196,30 @@ class Sampling:
         )
         return (batch.numpy() for batch in batches)
 
-    def chosen(self, labels: np.ndarray, indices: Sequence[int], seed: int | None = None) -> np.ndarray:
-        """The images of these indices, uint8, len(indices)×C×H×W, each as `images` gives it for this seed.
+    def chosen(self, labels: np.ndarray, indices: Sequence[int]) -> np.ndarray:
+        """The images of these indices, uint8, len(indices)×C×H×W, each as `images` gives it.
 
         Args:
             labels: of each of them.
             indices: any, in any order.
-            seed: in place of the own one; None: the own one.
         """
         parts = []
         for start in range(0, len(indices), self.batch_size):
             rows = slice(start, start + self.batch_size)
-            last = deque(self._steps(labels[rows], indices[rows], self.seed if seed is None else seed), maxlen=1).pop()
-            parts.append(to_uint8(last.x[: len(indices[rows])]).cpu().numpy())
+            keys = [NoiseKey(self.seed, index) for index in indices[rows]]
+            last = deque(self.steps(labels[rows], keys), maxlen=1).pop()
+            parts.append(to_uint8(last.x[: len(keys)]).cpu().numpy())
         return np.concatenate(parts)
 
-    def _steps(self, labels: np.ndarray, indices: Sequence[int], seed: int) -> Iterator[Step]:
-        """Some images on their way from noise, at most batch_size of them, in a batch of that size."""
+    def steps(self, labels: np.ndarray, keys: Sequence[NoiseKey | Between]) -> Iterator[Step]:
+        """Some images on their way from noise, at most batch_size of them, in a batch of that size.
+
+        Args:
+            labels: of each of them; -1: none.
+            keys: of their noise.
+        """
         # Any image may stand in the padding: nobody sees it.
-        padding = self.batch_size - len(indices)
+        padding = self.batch_size - len(keys)
         return trajectory(
             self.denoiser,
             self.model.process,
@@ -206,11 +227,28 @@ class Sampling:
             self.times,
             shape=self.model.shape,
             labels=torch.tensor([*labels, *[labels[0]] * padding]) if self.model.classes else None,
-            indices=[*indices, *[indices[0]] * padding],
-            seed=seed,
+            keys=[*keys, *[keys[0]] * padding],
             device=self.device,
             temperature=self.temperature,
         )
+
+    def composed(self, labels: np.ndarray, weights: np.ndarray) -> "Sampling":
+        """The same sampling of one batch whose images are each drawn towards several classes, or away from them.
+
+        Args:
+            labels, weights: N×K for N images, at most batch_size; see `diffusion.Composition`.
+        """
+        padding = [(0, self.batch_size - len(labels)), (0, 0)]
+        columns = torch.from_numpy(np.pad(labels, padding, mode="edge").T.copy()).to(self.device)
+        shares = torch.from_numpy(np.pad(weights, padding, mode="edge").T.astype(np.float32)).to(self.device)
+        conditions = [Condition(labels=column) for column in columns]
+        own, *references = (Composition(network, conditions, list(shares)) for network in self.networks)
+        params = self.params
+        levels = _guided_levels(self.model, params)
+        guided: Denoiser = replace(own, scale=params.guidance, levels=levels)
+        if references and params.guidance != 1:
+            guided = Autoguidance(own, references[0], params.guidance, levels)
+        return replace(self, denoiser=_thresholded(guided, params))
 
     def film(self, labels: np.ndarray, indices: Sequence[int], frames: int) -> tuple[list[np.ndarray], list[float]]:
         """Some images on their way from noise, scaled to unit variance at each moment.
@@ -223,28 +261,45 @@ class Sampling:
         Returns:
             the frames, each len(indices)×C×H×W, uint8, and the noise-to-signal of each.
         """
-        steps = list(self._steps(labels, indices, self.seed))
+        steps = list(self.steps(labels, [NoiseKey(self.seed, index) for index in indices]))
         process = self.model.process
         t = torch.tensor([step.t for step in steps], dtype=torch.float64)
-        scales = (process.alpha(t) ** 2 + process.sigma(t) ** 2).sqrt().tolist()
-        levels = noise_to_signal(process, t)
-        angles = torch.atan(levels)
-        wanted = torch.linspace(float(angles[0]), 0, frames, dtype=torch.float64)
-        places = sorted({int((angles - angle).abs().argmin()) for angle in wanted})
-        pictures = [to_uint8(steps[i].x[: len(indices)] / scales[i]).cpu().numpy() for i in places]
-        return pictures, [float(levels[i]) for i in places]
+        places = spread_frames(noise_to_signal(process, t), frames)
+        pictures = [unit_variance(process, steps[place])[: len(indices)].cpu().numpy() for place in places]
+        return pictures, [float(noise_to_signal(process, t[place])) for place in places]
+
+
+def spread_frames(levels: Tensor, frames: int) -> list[int]:
+    """Which of some moments of a way from noise to show, at most `frames` of them, the first and the last among them.
+
+    Args:
+        levels: the noise-to-signal ratio of each.
+    """
+    angles = torch.atan(levels)
+    wanted = torch.linspace(float(angles[0]), 0, frames, dtype=torch.float64)
+    return sorted({int((angles - angle).abs().argmin()) for angle in wanted})
+
+
+def unit_variance(process: Process, step: Step) -> Tensor:
+    """The images of a step as a picture, B×C×H×W, uint8: divided by the root of alpha² + sigma²."""
+    t = torch.tensor(step.t, dtype=torch.float64)
+    return to_uint8(step.x / float((process.alpha(t) ** 2 + process.sigma(t) ** 2).sqrt()))
 
 
 def _guided(networks: Sequence[Denoiser], model: Model, params: SampleParams) -> Denoiser:
     denoiser, *references = networks
     if params.guidance == 1:
         return denoiser
-    levels = GuidedLevels(model.process, *params.guidance_levels) if params.guidance_levels else None
+    levels = _guided_levels(model, params)
     if params.guidance_reference == "label":
         return ClassifierFreeGuidance(denoiser, params.guidance, levels)
     if not references:
         raise ValueError("guidance by a snapshot needs the snapshot as its reference")
     return Autoguidance(denoiser, references[0], params.guidance, levels)
+
+
+def _guided_levels(model: Model, params: SampleParams) -> GuidedLevels | None:
+    return GuidedLevels(model.process, *params.guidance_levels) if params.guidance_levels else None
 
 
 def _thresholded(denoiser: Denoiser, params: SampleParams) -> Denoiser:

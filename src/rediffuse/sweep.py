@@ -7,10 +7,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from rediffuse.params import SampleParams, SweepParams, TrainParams
+from rediffuse.params.evaluate import SweepStepsParams
 from rediffuse.params.sampling import SINGLE_STEP
 
 # Of all samplers: nothing that belongs to one of them alone.
 _PLAIN: dict[str, Any] = {"eta": 0.0, "variance": "posterior", "churn": 0.0, "corrector_steps": 0}
+
+SWEPT = tuple(SweepStepsParams.model_fields)
+"""Samplers by name, that can be asked for so many steps of any process."""
 
 # The reverse SDE; without noise it would be another way along the ODE.
 _OWN: dict[str, dict[str, Any]] = {"euler_maruyama": {"eta": 1.0}}
@@ -56,7 +60,7 @@ def steps_points(sweep: SweepParams, sample: SampleParams, process: str) -> tupl
         process: the name of the model's.
     """
     return tuple(
-        StepsPoint(name, steps, sample.model_copy(update=_settings(name, process) | {"sampler": name, "steps": steps}))
+        StepsPoint(name, steps, sample.model_copy(update=plainly(name, process) | {"sampler": name, "steps": steps}))
         for name, listed in sweep.steps.model_dump().items()
         for steps in listed
     )
@@ -69,5 +73,10 @@ def best_grid(sampler: str, process: str) -> str:
     return "uniform" if sampler in SINGLE_STEP else "uniform_log_snr"
 
 
-def _settings(sampler: str, process: str) -> dict[str, Any]:
+def plainly(sampler: str, process: str) -> dict[str, Any]:
+    """Keys of the section `sample` for a sampler without extras, on its best grid.
+
+    Args:
+        process: the name of the model's.
+    """
     return {**_PLAIN, **_OWN.get(sampler, {}), "grid": best_grid(sampler, process)}

@@ -7,11 +7,13 @@ from torch import Tensor
 from rediffuse.diffusion import (
     Autoguidance,
     ClassifierFreeGuidance,
+    Composition,
     DynamicThreshold,
     Edm,
     GuidedLevels,
     StaticThreshold,
 )
+from rediffuse.diffusion.process import batch_time
 from rediffuse.networks import NO_LABEL, Condition
 from rediffuse.randomness import generator
 
@@ -101,3 +103,33 @@ def test_the_dynamic_threshold_scales_each_image_by_its_own_quantile():
         torch.testing.assert_close(result[small], image[small] / bound, rtol=0.02, atol=0)
     alone = DynamicThreshold(estimate, 0.9)(x[2:], torch.ones(1), Condition())
     assert torch.equal(alone[0], out[2])
+
+
+class ByLabel:
+    """A denoiser that is a number for each label, and 10 without one."""
+
+    def __call__(self, x_t: Tensor, t: Tensor, condition: Condition) -> Tensor:
+        values = torch.tensor([12.0, 7.0, 10.0])[condition.labels]
+        return values[:, None, None, None].expand_as(x_t)
+
+
+@pytest.mark.parametrize(
+    ("time", "values"),
+    [(1.0, [10 + 3 * (2 - 0.5 * -3), 10 + 3 * 0.4 * -3]), (0.01, [10 + 2 - 0.5 * -3, 10 + 0.4 * -3])],
+)
+def test_a_composition_adds_what_each_condition_changes_by_its_weight(time: float, values: list[float]):
+    """Image 0 is towards label 0 and away from label 1; image 1 a little towards label 1. Below the levels, w is 1."""
+    process = Edm(sigma_min=0.002, sigma_max=80.0)
+    conditions = [Condition(labels=torch.tensor([0, 1])), Condition(labels=torch.tensor([1, 0]))]
+    weights = [torch.tensor([1.0, 0.4]), torch.tensor([-0.5, 0.0])]
+    composed = Composition(ByLabel(), conditions, weights, 3.0, GuidedLevels(process, 0.1, 100.0))
+    for t in (torch.full((2,), time), batch_time(torch.tensor(time), torch.zeros(2))):
+        out = composed(torch.zeros(2, 1, 2, 2), t, LABELLED)
+        assert out[:, 0, 0, 0].tolist() == pytest.approx(values)
+
+
+def test_a_composition_of_one_condition_is_classifier_free_guidance():
+    draw = generator(0, "test")
+    x, t = torch.randn(2, 1, 2, 2, generator=draw), torch.ones(2)
+    one = Composition(ByLabel(), [LABELLED], [torch.ones(2)], 2.5)(x, t, LABELLED)
+    assert torch.allclose(one, ClassifierFreeGuidance(ByLabel(), 2.5)(x, t, LABELLED))

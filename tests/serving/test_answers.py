@@ -1,6 +1,8 @@
 """A packed model answers with the pixels of the stage `sample`, however it samples and whatever else is asked for."""
 
+import dataclasses
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +13,12 @@ from torch import nn
 
 from rediffuse.model import build_model, describe, save_model
 from rediffuse.params import Params
+from rediffuse.prompts import Term
 from rediffuse.randomness import seeded_global
-from rediffuse.sampling import Sampling, class_mix
-from rediffuse.serving.answers import UNLABELLED, Answers, Wanted, _counted
+from rediffuse.sampling import class_mix
+from rediffuse.serving.answers import UNLABELLED, Answers, _counted
 from rediffuse.serving.package import REFERENCE, SETTINGS, WEIGHTS, write_parts
+from rediffuse.serving.wanted import NotAllowedError, Origin, Wanted
 from rediffuse.snapshots import planned, publish
 from rediffuse.workspace import Workspace
 from stages.sample import sample
@@ -63,6 +67,14 @@ def loaded(folder: Path) -> Answers:
     return Answers.load(folder / SETTINGS, folder / WEIGHTS, reference if reference.exists() else None)
 
 
+def asked(answers: Answers, seed: int, index: int = 0, label: str | None = None, **changes: Any) -> Wanted:
+    """As a request without anything else would have it."""
+    named = label or answers.label_at(index)
+    terms = changes.pop("terms", (Term(named),) if named else ())
+    settings = dataclasses.replace(answers.settings, **changes.pop("settings", {}))
+    return Wanted(terms, Origin(seed, index), settings, **changes)
+
+
 POWER = {"train__ema": "power", "train__steps": 20, "train__ema_start": 0}
 
 
@@ -107,46 +119,113 @@ def test_every_image_of_the_pipeline_is_answered_with_its_bytes(
     # In another order, among images of another seed, with labels and without.
     order = [4, 0, 5, 1, 3, 2]
     names = [classes[labels[i]] if classes and i % 2 else None for i in order]
-    wanted = [Wanted(3, i, name) for i, name in zip(order, names, strict=True)]
-    others = [Wanted(4, i) for i in order]
+    wanted = [asked(answers, 3, i, name) for i, name in zip(order, names, strict=True)]
+    others = [asked(answers, 4, i) for i in order]
     given = answers.images([each for pair in zip(wanted, others, strict=True) for each in pair])
     assert np.array_equal(given[::2], images[order])
     assert not np.array_equal(given[1::2], images[order])
-    assert np.array_equal(answers.images([Wanted(3, 2)])[0], images[2])
+    assert np.array_equal(answers.images([asked(answers, 3, 2)])[0], images[2])
 
 
-def test_another_label_is_another_image_and_an_unknown_one_is_refused(tmp_path: Path) -> None:
-    params = tiny()
-    workspace = trained(Workspace.at(tmp_path), params, CLASSES)
-    write_parts(tmp_path, workspace, params.sample, params.runtime)
-    answers = loaded(tmp_path)
-    cat, dog = answers.images([Wanted(0, 0, "cat"), Wanted(0, 0, "dog")])
+@pytest.fixture(scope="module")
+def answers(tmp_path_factory: pytest.TempPathFactory) -> Answers:
+    params, folder = tiny(), tmp_path_factory.mktemp("model")
+    write_parts(folder, trained(Workspace.at(folder), params, CLASSES), params.sample, params.runtime)
+    return loaded(folder)
+
+
+def test_another_label_is_another_image_and_what_can_not_be_drawn_names_its_field(answers: Answers) -> None:
+    cat, dog = answers.images([asked(answers, 0, 0, "cat"), asked(answers, 0, 0, "dog")])
     assert not np.array_equal(cat, dog)
     assert answers.images([]) == []
-    for wanted, message in (
-        (Wanted(0, 0, "fish"), "label is 'fish'; the classes are cat, dog, owl"),
-        (Wanted(0, -1), "index is -1; 0 or more is allowed"),
-        (Wanted(0, UNLABELLED), "index is 100000; from 100000 on a label must be given"),
+    for field, message, changes in (
+        ("label", "label is 'fish'; the classes are cat, dog, owl", {"label": "fish"}),
+        ("sampler", "sampler is 'magic'; this model can be asked for dpmpp_2m", {"settings": {"sampler": "magic"}}),
+        ("steps", "steps is 0", {"settings": {"steps": 0}}),
+        ("guidance", "guidance is -1.0", {"settings": {"guidance": -1.0}}),
+        ("temperature", "temperature is nan", {"settings": {"temperature": float("nan")}}),
+        ("share", "share is 0.5, but there is no other seed", {"share": 0.5}),
+        ("share", "share is 2; 0 to 1", {"towards": Origin(1), "share": 2}),
     ):
-        with pytest.raises(ValueError, match=message):
-            answers.images([wanted])
+        with pytest.raises(NotAllowedError, match=message) as refused:
+            answers.images([asked(answers, 0, **changes)])
+        assert refused.value.field == field
+    for index, message in ((-1, "0 or more is allowed"), (UNLABELLED, "from 100000 on a label must be given")):
+        with pytest.raises(NotAllowedError, match=message):
+            answers.label_at(index)
+
+
+def test_no_image_depends_on_the_others_of_any_kind(answers: Answers) -> None:
+    """Walks, compositions, other samplers and scales, drawn together and each alone."""
+    wanted = [
+        asked(answers, 5, 0),
+        asked(answers, 5, 0, towards=Origin(6, 1), share=0.3),
+        asked(answers, 5, 0, terms=()),
+        asked(answers, 5, 0, terms=(Term("cat"), Term("owl", 0.5))),
+        asked(answers, 6, 0, terms=(Term("dog"), Term("owl", -0.5))),
+        asked(answers, 5, 0, terms=(Term("cat", 1.3),)),
+        *(asked(answers, 5, 0, settings={"sampler": name}) for name in answers.samplers),
+        asked(answers, 5, 0, settings={"guidance": 2.0}),
+        asked(answers, 5, 0, settings={"steps": 3, "temperature": 0.5}),
+    ]
+    together = answers.images(wanted)
+    assert len({image.tobytes() for image in together}) > 10  # some samplers meet in two steps
+    for each, image in zip(wanted, together, strict=True):
+        assert np.array_equal(answers.images([each])[0], image)
+
+
+def test_a_walk_goes_from_one_image_exactly_to_the_other(answers: Answers) -> None:
+    stochastic = {"sampler": "euler_maruyama"}
+    for settings in ({}, stochastic):
+        ends = answers.images([asked(answers, seed, label="cat", settings=settings) for seed in (1, 2)])
+        shares = (0.0, 0.5, 1.0)
+        walk = answers.images(
+            [asked(answers, 1, label="cat", towards=Origin(2), share=share, settings=settings) for share in shares]
+        )
+        assert np.array_equal(walk[0], ends[0])
+        assert np.array_equal(walk[2], ends[1])
+        assert not any(np.array_equal(walk[1], end) for end in ends)
+
+
+def test_one_class_with_a_weight_is_guidance_of_that_scale_up_to_rounding(answers: Answers) -> None:
+    weighted = asked(answers, 1, terms=(Term("cat", 2.0),))
+    guided = asked(answers, 1, label="cat", settings={"guidance": 2.0})
+    one, other = (image.astype(int) for image in answers.images([weighted, guided]))
+    assert abs(one - other).max() <= 1
+    plain = answers.images([asked(answers, 1, label="cat")])[0].astype(int)
+    assert abs(one - plain).max() > 1
+
+
+def test_a_batch_is_seen_on_its_way_and_ends_as_its_images(answers: Answers) -> None:
+    wanted = [asked(answers, 3, index) for index in range(3)]
+    moments = list(answers.moments(wanted))
+    assert [(moment.done, moment.of) for moment in moments] == [(0, 2), (1, 2), (2, 2)]
+    assert moments[0].level > moments[1].level > moments[2].level == 0
+    assert np.array_equal(moments[-1].pictures(), np.stack(answers.images(wanted)))
+    assert moments[0].pictures().shape == (3, 1, 8, 8)
+    with pytest.raises(ValueError, match="5 images of 1 kinds are no batch of 4"):
+        next(answers.moments([wanted[0]] * 5))
+
+
+def test_a_model_that_never_went_without_a_label_is_asked_for_one_class_alone(answers: Answers) -> None:
+    never = dataclasses.replace(answers, unguided="train.label_drop is 0", _ready={})
+    assert len(never.images([asked(never, 1)])) == 1
+    for changes in ({"terms": ()}, {"terms": (Term("cat", 2.0),)}, {"settings": {"guidance": 2.0}}):
+        with pytest.raises(NotAllowedError, match=re.escape("train.label_drop is 0")):
+            never.images([asked(never, 1, **changes)])
 
 
 @pytest.mark.parametrize("shares", [None, {"owl": 2.0, "cat": 1.0}])
 def test_the_mix_of_classes_is_counted_once_for_all_who_ask_up_to_there(
-    monkeypatch: pytest.MonkeyPatch, shares: dict[str, float] | None
+    monkeypatch: pytest.MonkeyPatch, answers: Answers, shares: dict[str, float] | None
 ) -> None:
-    params = tiny()
-    description = describe(params.model, params.diffusion, shape=(1, 8, 8), classes=CLASSES, sigma_data=0.5)
-    model, counted = build_model(description, torch.device("cpu")), []
-    sampling = Sampling.of(model, params.sample, torch.device("cpu"))
-    monkeypatch.setattr(Sampling, "chosen", lambda _self, labels, *_: [np.array(each) for each in labels])
+    counted: list[int] = []
     monkeypatch.setattr("rediffuse.serving.answers.class_mix", lambda n, *of: counted.append(n) or class_mix(n, *of))
     _counted.cache_clear()
-    answers = Answers(model, sampling, shares)
+    ours = dataclasses.replace(answers, sample=answers.sample.model_copy(update={"classes": shares}))
     expected = class_mix(700, CLASSES, shares)
     for index in (699, 3, 0, 640, 699):
-        assert answers.images([Wanted(0, index)]) == [expected[index]]
+        assert ours.label_at(index) == CLASSES[expected[index]]
     assert counted == [1024, 4, 1]
 
 

@@ -20,7 +20,7 @@ from rediffuse.params import Params
 from rediffuse.presets import PRESETS, expand
 from rediffuse.randomness import seeded_global
 from rediffuse.runtime import start
-from rediffuse.samplers import SAMPLERS, trajectory
+from rediffuse.samplers import SAMPLERS, NoiseKey, trajectory
 from rediffuse.sampling import Sampling
 from rediffuse.training import trainer
 from rediffuse.training.batches import Batches
@@ -184,8 +184,7 @@ def test_a_sampler_reads_nothing_of_the_device(name: str):
             sampling.times,
             shape=ours.shape,
             labels=torch.zeros(4, dtype=torch.int64),
-            indices=range(4),
-            seed=0,
+            keys=[NoiseKey(0, index) for index in range(4)],
             device=META,
         )
         return len(list(steps))

@@ -4,7 +4,7 @@ It knows neither files, nor params.yaml, nor MLflow; a reader can lift it into a
 """
 
 from rediffuse.diffusion.denoiser import Denoiser, NetworkDenoiser
-from rediffuse.diffusion.guidance import Autoguidance, ClassifierFreeGuidance, GuidedLevels
+from rediffuse.diffusion.guidance import Autoguidance, ClassifierFreeGuidance, Composition, GuidedLevels
 from rediffuse.diffusion.independent import IndependentPixels
 from rediffuse.diffusion.loss import DenoisingLoss
 from rediffuse.diffusion.noise_levels import (
@@ -32,6 +32,7 @@ __all__ = [
     "WEIGHTINGS",
     "Autoguidance",
     "ClassifierFreeGuidance",
+    "Composition",
     "Cosine",
     "Ddpm",
     "Denoiser",

@@ -4,6 +4,7 @@ At w = 1 the reference has no part, nor has it outside the guided noise levels (
 that has no part is not computed.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -83,6 +84,39 @@ class Autoguidance:
         if isinstance(inside, str) and inside == "none":
             return denoised
         return _guided(denoised, self.reference(x_t, t, condition), self.scale, inside)
+
+
+@dataclass(frozen=True)
+class Composition:
+    """Several conditions at once, D_∅ + w·Σ w_i·(D_i - D_∅) (Liu et al., 2022, eq. 11); below 0, w_i is away from D_i.
+
+    With one condition and w_1 = 1 it is classifier-free guidance. Each pass is a batch by itself, so that an image does
+    not depend on how many conditions there are beside its own.
+
+    Args:
+        denoiser: trained with some of its conditions dropped.
+        conditions: of a batch; the condition that it is called with has no part.
+        weights: w_i, B for each of the conditions; 0 where an example has fewer.
+        scale: w.
+        levels: where w is on, outside it is 1; None for everywhere.
+    """
+
+    denoiser: Denoiser
+    conditions: Sequence[Condition]
+    weights: Sequence[Tensor]
+    scale: float = 1.0
+    levels: GuidedLevels | None = None
+
+    def __call__(self, x_t: Tensor, t: Tensor, condition: Condition) -> Tensor:
+        """As the denoiser: B×C×H×W, B and a condition -> B×C×H×W."""
+        reference = self.denoiser(x_t, t, condition.null())
+        composed = torch.zeros_like(reference)
+        for each, weights in zip(self.conditions, self.weights, strict=True):
+            composed += expand(weights, reference) * (self.denoiser(x_t, t, each) - reference)
+        inside = _inside(self.scale, self.levels, t)
+        if isinstance(inside, str):
+            return reference + (self.scale if inside == "all" else 1.0) * composed
+        return reference + torch.where(expand(inside, reference).bool(), self.scale, 1.0) * composed
 
 
 def _inside(scale: float, levels: GuidedLevels | None, t: Tensor) -> Tensor | Literal["all", "none"]:

@@ -9,6 +9,7 @@ from rediffuse.samplers.generation import generate, to_uint8, trajectory
 from rediffuse.samplers.grids import GRIDS, Grid
 from rediffuse.samplers.heun import Heun
 from rediffuse.samplers.langevin import AnnealedLangevin, PredictorCorrector
+from rediffuse.samplers.noise import Between, NoiseKey, slerp
 from rediffuse.samplers.ode import AdaptiveOde
 from rediffuse.samplers.registry import SAMPLERS, SamplerSettings, build_sampler
 from rediffuse.samplers.sde import EulerMaruyama, ReverseDiffusion
@@ -20,12 +21,14 @@ __all__ = [
     "AdaptiveOde",
     "Ancestral",
     "AnnealedLangevin",
+    "Between",
     "Ddim",
     "DpmSolver",
     "EulerMaruyama",
     "Grid",
     "Heun",
     "Noise",
+    "NoiseKey",
     "PredictorCorrector",
     "ReverseDiffusion",
     "Sampler",
@@ -33,6 +36,7 @@ __all__ = [
     "Step",
     "build_sampler",
     "generate",
+    "slerp",
     "to_uint8",
     "trajectory",
 ]

@@ -13,10 +13,8 @@ from torch import Tensor
 from rediffuse.diffusion.denoiser import Denoiser
 from rediffuse.diffusion.process import Process
 from rediffuse.networks import Condition
-from rediffuse.randomness import generator
+from rediffuse.samplers.noise import Between, NoiseKey, noise_of
 from rediffuse.samplers.step import Sampler, Step
-
-STREAM = "sample"
 
 
 # Not inference mode, whose tensors FSDP2 can't put together.
@@ -29,32 +27,21 @@ def trajectory(
     *,
     shape: Sequence[int],
     labels: Tensor | None,
-    indices: Sequence[int],
-    seed: int,
+    keys: Sequence[NoiseKey | Between],
     device: torch.device,
     temperature: float = 1.0,
 ) -> Iterator[Step]:
-    """Sample the images of `indices` as one batch, and yield each step, the prior first.
+    """Sample the images of `keys` as one batch, and yield each step, the prior first.
 
     Args:
         denoiser, process, sampler, times: see `samplers.step`.
         shape: (channels, height, width).
         labels: B class indices, or None for a model without.
-        indices: B indices; image i's noise is drawn by the key (seed, i), on the CPU, so that it is the same on all
-            devices.
-        seed: any integer.
+        keys: B of them; each image's noise is a function of its own.
         device: where the denoiser runs.
         temperature: standard deviation of the initial noise as a share of the prior's.
     """
-    generators = [generator(seed, STREAM, index=index) for index in indices]
-
-    def noise() -> Tensor:
-        # While the device is still at what it was told before: nobody waits for it here.
-        drawn = torch.empty(len(generators), *shape, pin_memory=device.type == "cuda")
-        for image, each in zip(drawn, generators, strict=True):
-            image.normal_(generator=each)
-        return drawn.to(device, non_blocking=True)
-
+    noise = noise_of(keys, shape, device)
     x = noise() * float(temperature * process.sigma(times[:1]))
     yield Step(t=float(times[0]), x=x, denoised=torch.zeros_like(x))
     if labels is not None:
@@ -100,8 +87,7 @@ def generate(
             times,
             shape=shape,
             labels=None if labels is None else torch.tensor([labels[i] for i in indices]),
-            indices=indices,
-            seed=seed,
+            keys=[NoiseKey(seed, index) for index in indices],
             device=device,
             temperature=temperature,
         )

@@ -1,68 +1,181 @@
 """Images on request, each the bytes that the stage `sample` makes for the same (seed, index, label)."""
 
+import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import torch
+from pydantic import ValidationError
 
 from rediffuse import runtime
 from rediffuse.acceleration import accelerate, profile
+from rediffuse.diffusion import NetworkDenoiser, noise_to_signal
+from rediffuse.errors import UserError
 from rediffuse.model import Model, load_model
 from rediffuse.params import RuntimeParams, SampleParams
-from rediffuse.sampling import Sampling, class_mix
+from rediffuse.prompts import Vocabulary
+from rediffuse.samplers import Between, NoiseKey, Step, to_uint8
+from rediffuse.sampling import Sampling, class_mix, unit_variance
+from rediffuse.serving.wanted import NotAllowedError, Origin, Settings, Wanted
+from rediffuse.sweep import SWEPT, plainly
 
 UNLABELLED = 100_000
 """Images of a seed that may be asked for without a label: the mix of classes is counted from the first."""
+KEPT = 16
+"""Ways of sampling that are kept ready."""
 
 
 @dataclass(frozen=True)
-class Wanted:
-    """An image that somebody asks for.
+class Moment:
+    """A batch on its way from noise.
 
     Args:
-        seed: any integer.
-        index: of the image among those of this seed, from 0.
-        label: a class's name; None: the class that the pipeline gives this index.
+        done: steps, of `of`.
+        level: noise-to-signal ratio, 0 at the end.
+        pictures: the images as they stand, B×C×H×W, uint8, scaled to unit variance; at the end the images themselves.
     """
 
-    seed: int
-    index: int = 0
-    label: str | None = None
+    done: int
+    of: int
+    level: float
+    pictures: Callable[[], np.ndarray]
 
 
 @dataclass(frozen=True)
 class Answers:
-    """A model that answers.
+    """A model that answers, from one thread at a time.
 
     Args:
         model: the weights that are sampled.
-        sampling: how.
-        shares: of the classes, where no label is given; None: every class alike.
+        reference: the earlier ones, for guidance by a snapshot.
+        sample: how, where nobody asks otherwise.
+        runtime: where.
+        device: the same, settled.
+        vocabulary: what words mean to it.
+        unguided: why it can't be guided, with the parameter that would change it; None where it can.
+        identity: SHA-256 of the weights' file, hex.
+        card: the model card, Markdown; empty for none.
     """
 
     model: Model
-    sampling: Sampling
-    shares: Mapping[str, float] | None
+    reference: NetworkDenoiser | None
+    sample: SampleParams
+    runtime: RuntimeParams
+    device: torch.device
+    vocabulary: Vocabulary
+    unguided: str | None
+    identity: str
+    card: str
+    _ready: dict[Settings, Sampling] = field(default_factory=dict, repr=False, compare=False)
 
     @classmethod
-    def load(cls, settings: Path, weights: Path, reference: Path | None) -> "Answers":
+    def load(cls, settings: Path, weights: Path, reference: Path | None, card: Path | None = None) -> "Answers":
         """What `package.write_parts` wrote.
 
         Raises:
-            UserError: a file is missing, or no model of rediffuse's.
+            UserError: a file is missing, or is not what it should be.
         """
-        sections = json.loads(settings.read_bytes())
-        sample = SampleParams.model_validate(sections["sample"])
-        settled = RuntimeParams.model_validate(sections["runtime"])
+        sample, settled, words, unguided = _read_settings(settings)
         device = runtime.start(settled)
         model = load_model(weights, device)
         earlier = load_model(reference, device).denoiser if reference else None
         for denoiser in filter(None, (model.denoiser, earlier)):
             accelerate(denoiser.network, profile(settled, device))
-        return cls(model, Sampling.of(model, sample, device, reference=earlier), sample.classes)
+        return cls(
+            model=model,
+            reference=earlier,
+            sample=sample,
+            runtime=settled,
+            device=device,
+            vocabulary=Vocabulary(
+                classes=model.classes,
+                synonyms={name: tuple(others) for name, others in words.get("synonyms", {}).items()},
+                frames=tuple(words.get("frames", ())),
+            ),
+            unguided=unguided,
+            identity=_sha256(weights),
+            card=card.read_text(encoding="utf-8") if card and card.exists() else "",
+        )
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The names of the labels; empty for a model without."""
+        return self.model.classes
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(channels, height, width)."""
+        return self.model.shape
+
+    @property
+    def batch_size(self) -> int:
+        """Images in each pass of the network, asked for or not."""
+        return self.sample.batch_size
+
+    @property
+    def settings(self) -> Settings:
+        """How the stage `sample` draws."""
+        own = self.sample
+        return Settings(own.sampler, own.steps, own.guidance, own.temperature)
+
+    @property
+    def samplers(self) -> tuple[str, ...]:
+        """Those that it can be asked for, its own first."""
+        return tuple(dict.fromkeys([self.sample.sampler, *SWEPT]))
+
+    def label_at(self, index: int) -> str | None:
+        """The class that the pipeline gives image `index`; None for a model without.
+
+        Raises:
+            NotAllowedError: an index below 0, or so great that a label must be given.
+        """
+        if not 0 <= index < UNLABELLED:
+            allowed = "0 or more is allowed" if index < 0 else f"from {UNLABELLED} on a label must be given"
+            raise NotAllowedError("index", f"index is {index}; {allowed}")
+        if not self.classes:
+            return None
+        return self.classes[int(_mix(index + 1, self.classes, self.sample.classes)[index])]
+
+    def check(self, settings: Settings) -> None:
+        """Whether it can draw so.
+
+        Raises:
+            NotAllowedError: it can't.
+        """
+        self._sampling(settings)
+
+    def kind(self, wanted: Wanted) -> Hashable:
+        """What images must share to be drawn in one batch."""
+        return wanted.settings, len(wanted.terms) if _is_composed(wanted) else 0
+
+    def moments(self, wanted: Sequence[Wanted]) -> Iterator[Moment]:
+        """Draw one batch, step by step; to close the iterator stops the work.
+
+        Args:
+            wanted: 1 to batch_size of one kind.
+
+        Raises:
+            NotAllowedError: before the first step, what the model can't draw.
+            ValueError: of several kinds, or too many.
+        """
+        kinds = {self.kind(each) for each in wanted}
+        if len(kinds) != 1 or len(wanted) > self.batch_size:
+            raise ValueError(f"{len(wanted)} images of {len(kinds)} kinds are no batch of {self.batch_size}")
+        sampling = self._sampling(wanted[0].settings)
+        rows = [self._labels(each) for each in wanted]
+        if _is_composed(wanted[0]):
+            weights = [[term.weight for term in each.terms] for each in wanted]
+            sampling = sampling.composed(np.array(rows), np.array(weights))
+        steps = sampling.steps(np.array([row[0] for row in rows]), [_key(each) for each in wanted])
+        process, last = self.model.process, len(sampling.times) - 1
+        for done, step in enumerate(steps):
+            level = float(noise_to_signal(process, torch.tensor(step.t, dtype=torch.float64)))
+            yield Moment(done, last, level, _Pictures(self.model, step, len(wanted), final=step.t == 0))
 
     def images(self, wanted: Sequence[Wanted]) -> list[np.ndarray]:
         """The images, C×H×W, uint8, in the order in which they were asked for.
@@ -70,30 +183,112 @@ class Answers:
         None depends on the others that are asked for beside it.
 
         Raises:
-            ValueError: an index below 0, or a label that the model does not know, or is not told.
+            NotAllowedError: what the model can't draw.
         """
-        labels = self._labels(wanted)
         drawn: dict[int, np.ndarray] = {}
-        for seed, rows in _by_seed(wanted):
-            indices = [wanted[row].index for row in rows]
-            images = self.sampling.chosen(np.array([labels[row] for row in rows]), indices, seed)
-            drawn |= zip(rows, images, strict=True)
+        for batch in batches(self, wanted):
+            *_, last = self.moments([wanted[row] for row in batch])
+            drawn |= zip(batch, last.pictures(), strict=True)
         return [drawn[row] for row in range(len(wanted))]
 
-    def _labels(self, wanted: Sequence[Wanted]) -> list[int]:
-        classes = self.model.classes
-        for each in wanted:
-            if each.index < 0:
-                raise ValueError(f"index is {each.index}; 0 or more is allowed")
-            if each.label is not None and each.label not in classes:
-                allowed = f"the classes are {', '.join(classes)}" if classes else "this model knows no labels"
-                raise ValueError(f"label is {each.label!r}; {allowed}")
-            if each.label is None and each.index >= UNLABELLED and classes:
-                raise ValueError(f"index is {each.index}; from {UNLABELLED} on a label must be given")
-        count = max((each.index + 1 for each in wanted if each.label is None and classes), default=0)
-        mix = _mix(count, classes, self.shares)
-        chosen = [classes.index(each.label) if each.label else int(mix[each.index]) for each in wanted if classes]
-        return chosen or [-1] * len(wanted)
+    def _labels(self, wanted: Wanted) -> list[int]:
+        always_labelled = self.classes and self.unguided and self.sample.guidance_reference == "label"
+        if always_labelled and (not wanted.terms or _is_composed(wanted)):
+            raise NotAllowedError("prompt", f"this model needs one class without a weight, because {self.unguided}")
+        for term in wanted.terms:
+            if term.label not in self.classes:
+                allowed = f"the classes are {', '.join(self.classes)}" if self.classes else "this model knows no labels"
+                raise NotAllowedError("label", f"label is {term.label!r}; {allowed}")
+        return [self.classes.index(term.label) for term in wanted.terms] or [-1]
+
+    def _sampling(self, settings: Settings) -> Sampling:
+        if settings in self._ready:
+            return self._ready[settings]
+        if settings.sampler not in self.samplers:
+            raise NotAllowedError(
+                "sampler", f"sampler is {settings.sampler!r}; this model can be asked for {', '.join(self.samplers)}"
+            )
+        if settings.guidance != 1 and self.unguided and settings != self.settings:
+            raise NotAllowedError("guidance", f"guidance is {settings.guidance}; 1 is allowed, because {self.unguided}")
+        asked: dict[str, Any] = {
+            "sampler": settings.sampler,
+            "steps": settings.steps,
+            "guidance": settings.guidance,
+            "temperature": settings.temperature,
+        }
+        if settings.sampler != self.sample.sampler:
+            asked |= plainly(settings.sampler, self.model.description["process"]["name"])
+        try:
+            sample = SampleParams.model_validate(self.sample.model_dump() | asked)
+        except ValidationError as error:
+            first = error.errors()[0]
+            name = str(first["loc"][0]) if first["loc"] else "sampler"
+            raise NotAllowedError(name, f"{name} is {asked.get(name)!r}; {first['msg']}") from None
+        try:
+            sampling = Sampling.of(self.model, sample, self.device, reference=self.reference)
+        except UserError as error:
+            name = "guidance" if "sample.guidance" in str(error) else "steps"
+            raise NotAllowedError(name, str(error).removeprefix("params.yaml: ")) from None
+        while len(self._ready) >= KEPT:
+            self._ready.pop(next(iter(self._ready)))
+        self._ready[settings] = sampling
+        return sampling
+
+
+@dataclass(frozen=True)
+class _Pictures:
+    """The pictures of a step, made when they are asked for."""
+
+    model: Model
+    step: Step
+    count: int
+    final: bool
+
+    def __call__(self) -> np.ndarray:
+        pictures = to_uint8(self.step.x) if self.final else unit_variance(self.model.process, self.step)
+        return pictures[: self.count].cpu().numpy()
+
+
+def batches(answers: Answers, wanted: Sequence[Wanted]) -> Iterator[list[int]]:
+    """The places of the images that are drawn together, kind by kind, at most batch_size of them."""
+    kinds: dict[Hashable, list[int]] = {}
+    for row, each in enumerate(wanted):
+        kinds.setdefault(answers.kind(each), []).append(row)
+    for rows in kinds.values():
+        for start in range(0, len(rows), answers.batch_size):
+            yield rows[start : start + answers.batch_size]
+
+
+def _is_composed(wanted: Wanted) -> bool:
+    """Whether it takes more than the condition on one class, or on none."""
+    return len(wanted.terms) > 1 or any(term.weight != 1 for term in wanted.terms)
+
+
+def _key(wanted: Wanted) -> NoiseKey | Between:
+    def key(origin: Origin) -> NoiseKey:
+        return NoiseKey(origin.seed, origin.index)
+
+    if wanted.towards is None:
+        return key(wanted.origin)
+    return Between(key(wanted.origin), key(wanted.towards), wanted.share)
+
+
+def _read_settings(path: Path) -> tuple[SampleParams, RuntimeParams, Mapping[str, Any], str | None]:
+    """The sections that `package.write_parts` keeps: sample, runtime, prompts, and why the model can't be guided."""
+    try:
+        sections = json.loads(path.read_bytes())
+        sample = SampleParams.model_validate_json(json.dumps(sections["sample"]))
+        settled = RuntimeParams.model_validate_json(json.dumps(sections["runtime"]))
+    except OSError as error:
+        raise UserError(f"{path} can't be read: {error.strerror}") from None
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{path} holds no settings of rediffuse's: {' '.join(str(error).split())}") from None
+    return sample, settled, sections.get("prompts", {}), sections.get("unguided")
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _mix(count: int, classes: Sequence[str], shares: Mapping[str, float] | None) -> np.ndarray:
@@ -105,9 +300,3 @@ def _mix(count: int, classes: Sequence[str], shares: Mapping[str, float] | None)
 @lru_cache(maxsize=32)
 def _counted(length: int, classes: tuple[str, ...], shares: tuple[tuple[str, float], ...] | None) -> np.ndarray:
     return class_mix(length, classes, None if shares is None else dict(shares))
-
-
-def _by_seed(wanted: Sequence[Wanted]) -> Iterator[tuple[int, list[int]]]:
-    """Each seed, and the places where it is asked for."""
-    for seed in dict.fromkeys(each.seed for each in wanted):
-        yield seed, [row for row, each in enumerate(wanted) if each.seed == seed]

@@ -10,7 +10,9 @@ from mlflow.exceptions import MlflowException
 from mlflow.pyfunc import PythonModel, PythonModelContext
 from PIL import Image
 
-from rediffuse.serving.answers import Answers, Wanted
+from rediffuse.prompts import Term
+from rediffuse.serving.answers import Answers
+from rediffuse.serving.wanted import Origin, Wanted
 
 
 class ImageModel(PythonModel):  # type: ignore[misc]
@@ -31,15 +33,19 @@ class ImageModel(PythonModel):  # type: ignore[misc]
             MlflowException: a request that the model can't answer (a server tells it as 400).
         """
         try:
-            images = self._answers.images([_wanted(row) for row in model_input.to_dict(orient="records")])
+            images = self._answers.images(
+                [_wanted(self._answers, row) for row in model_input.to_dict(orient="records")]
+            )
         except ValueError as error:
             raise MlflowException.invalid_parameter_value(str(error)) from None
         return pd.DataFrame({"png": [_png(image) for image in images]})
 
 
-def _wanted(row: dict[Any, Any]) -> Wanted:
+def _wanted(answers: Answers, row: dict[Any, Any]) -> Wanted:
     given = {str(name): value for name, value in row.items() if not pd.isna(value)}
-    return Wanted(int(given["seed"]), int(given.get("index", 0)), given.get("label"))
+    index = int(given.get("index", 0))
+    label = given.get("label") or answers.label_at(index)
+    return Wanted((Term(label),) if label else (), Origin(int(given["seed"]), index), answers.settings)
 
 
 def _png(image: np.ndarray) -> bytes:
