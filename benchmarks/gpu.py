@@ -105,7 +105,7 @@ def quick_parts() -> list[Part]:
 _THREADS = ("--threads", "8")
 _NO_VARIANTS = ("--variants", "")
 _OURS = ("--contenders", "rediffuse", "--rounds", "3", "--turn", "1.5")
-_SCALE = (*_THREADS, "--batch", "256", "--side", "32", "--seconds", "1")
+_SCALE = (*_THREADS, "--size", "base", "--batch", "256", "--side", "32", "--channels", "3", "--seconds", "1")
 _SAMPLING = (
     *("--train", "20", "--batch", "512", "--images", "5000", "--sample-batch", "1250", "--contenders", "rediffuse"),
     *("--evaluations", "5,10,15,20,35,50,100,250", "--samplers", "dpmpp_2m,heun", "--peer-images", "1024"),

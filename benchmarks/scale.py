@@ -1,13 +1,14 @@
 """How time and memory grow: of a training step with batch, resolution, weights and data, of sampling with the images.
 
     python -m benchmarks.scale
-    python -m benchmarks.scale --device cuda --parts batch,resolution,parameters
+    python -m benchmarks.scale --device cuda --parts batch,resolution,parameters --size base --side 32
 
-Each table changes one size and keeps the others; under it stands the fitted exponent b of cost ≈ a·size^b, over all
-sizes and over the two largest: 1 is a straight line, 0 a cost that doesn't grow. Images are drawn from a seed, because
-time is the question. On the CPU each row is a process of its own, and memory its greatest resident set, Python and
-torch included (so exponents of memory are told above that of the smallest row's process before it trains); on CUDA it
-is what torch allocated at most. `data` holds rows of 8×8 bytes that a step draws its batch from; `processes` asks
+Each table changes one size and keeps the others, rediffuse's `model.size` and the images' channels among them; under it
+stands the fitted exponent b of cost ≈ a·size^b, over all sizes and over the two largest: 1 is a straight line, 0 a cost
+that doesn't grow, and by the side of the images a straight line in their pixels is 2. Images are drawn from a seed,
+because time is the question. On the CPU each row is a process of its own, and memory its greatest resident set, Python
+and torch included (so exponents of memory are told above that of the smallest row's process before it trains); on CUDA
+it is what torch allocated at most. `data` holds rows of 8×8 bytes that a step draws its batch from; `processes` asks
 benchmarks.processes, which has one and two.
 """
 
@@ -30,7 +31,7 @@ import torch
 
 from benchmarks import command, memory_of
 from benchmarks.command import CHECKOUT, Report
-from benchmarks.contenders import CONTENDERS, Task
+from benchmarks.contenders import CONTENDERS, Task, own
 from benchmarks.pictures import CLASSES, clouds
 from benchmarks.slopes import exponent, last_exponent
 from benchmarks.turns import Turned
@@ -47,11 +48,12 @@ SIZES: dict[str, dict[str, list[int]]] = {
     "cuda": {
         "batch": [64, 128, 256, 512, 1024, 2048],
         "resolution": [8, 16, 32, 64],
-        "parameters": [1_000_000, 4_000_000, 16_000_000, 64_000_000],
+        "parameters": [10_000_000, 40_000_000, 90_000_000],
         "data": [1_000, 10_000, 100_000, 1_000_000],
         "sampling": [64, 256, 1024, 4096],
     },
 }
+OURS = "rediffuse"
 COSTS = ("ms a step", "ms in all", "build s", "memory MiB")
 
 
@@ -64,7 +66,8 @@ class Point:
         contender: a name.
         device: "cpu" or "cuda".
         threads: of torch.
-        batch, side, parameters, rows: of the training; images have 1 channel up to 16 pixels a side, else 3.
+        size: `model.size`, of rediffuse; peers know none.
+        batch, side, channels, parameters, rows: of the training.
         images: to be drawn.
         seconds: to spend on the steps, about.
         seed: of everything drawn.
@@ -74,8 +77,10 @@ class Point:
     contender: str
     device: str
     threads: int
+    size: str = "tiny"
     batch: int = 128
     side: int = 8
+    channels: int = 1
     parameters: int = 0
     rows: int = 4096
     images: int = 0
@@ -94,7 +99,7 @@ def measure(point: Point) -> dict[str, Any]:
     """Milliseconds of a step (or of all images), seconds to build, and MiB."""
     torch.set_num_threads(point.threads)
     device = torch.device(point.device)
-    images, labels = clouds(point.rows, point.side, 1 if point.side <= 16 else 3, point.seed)
+    images, labels = clouds(point.rows, point.side, point.channels, point.seed)
     task = Task(
         images=images,
         labels=labels,
@@ -108,7 +113,9 @@ def measure(point: Point) -> dict[str, Any]:
     before, resident = memory_of.cleared(device), memory_of.peak_mib()
     seconds: dict[str, float] = {}
     with command.clock(seconds, "build"):
-        turned = Turned.built(partial(CONTENDERS[point.contender], task))
+        sized = partial(own.build, changes={"model.size": point.size})
+        build = sized if point.contender == OURS else CONTENDERS[point.contender]
+        turned = Turned.built(partial(build, task))
     found = {"parameters": turned.made.parameters, "build s": seconds["build"]}
     with command.clock(seconds, "first"):
         turned.do(lambda made: made.train(1))
@@ -196,6 +203,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--sizes", type=command.numbers, help="in place of each part's own")
     parser.add_argument("--batch", type=int, default=128)
     parser.add_argument("--side", type=int, default=8, help="pixels, where it isn't what changes")
+    parser.add_argument("--size", default="tiny", help="model.size of rediffuse")
+    parser.add_argument("--channels", type=int, default=1)
     parser.add_argument("--parameters", type=int, default=0)
     parser.add_argument("--seconds", type=float, default=3.0, help="of the steps of a row, about")
     options = command.parsed(parser, argv)
@@ -223,8 +232,10 @@ def base(options: argparse.Namespace, name: str, contender: str) -> Point:
         contender=contender,
         device=options.device,
         threads=options.threads,
+        size=options.size,
         batch=options.batch,
         side=options.side,
+        channels=options.channels,
         parameters=options.parameters,
         seconds=options.seconds,
         seed=options.seed,

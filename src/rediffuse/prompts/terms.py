@@ -5,11 +5,11 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Term:
-    """A class, and how much.
+    """A class that an image is drawn towards, or away from.
 
     Args:
         label: a class of the model.
-        weight: w_i of `diffusion.Composition`; below 0: away from it.
+        weight: how much, -10 to 10 and not 0; below 0: away from it.
     """
 
     label: str
