@@ -6,7 +6,6 @@ parameters but of a file that anybody may write. The folder says itself what it 
 
 import argparse
 import sys
-import tempfile
 from pathlib import Path
 
 from rediffuse.errors import UserError
@@ -18,7 +17,8 @@ from rediffuse.serving.jobs.folder import opened
 from rediffuse.serving.jobs.items import Item, RowError, items_of
 from rediffuse.serving.jobs.prompts_file import PromptsFile, PromptsFileError, read_prompts
 from rediffuse.serving.jobs.running import Tally, complete
-from rediffuse.serving.package import write_parts
+from rediffuse.serving.models import source
+from rediffuse.serving.models.edition import load
 from rediffuse.stage import disk_told, ending
 from rediffuse.workspace import Workspace
 
@@ -31,7 +31,10 @@ def generate(prompts: Path, out: Path, answers: Answers, *, progress: bool) -> T
     """
     asked = _read(prompts)
     items = _items(asked, answers)
-    with opened(out, asked.requests, answers, items) as folder, image_bar("generate", len(items), shown=progress) as bar:
+    with (
+        opened(out, asked.requests, answers, items) as folder,
+        image_bar("generate", len(items), shown=progress) as bar,
+    ):
         return complete(folder, items, answers, answers.images, bar)
 
 
@@ -51,18 +54,9 @@ def _items(asked: PromptsFile, answers: Answers) -> list[Item]:
         raise UserError(f"{asked.place(error.row, error.field)}: {error}") from None
 
 
-def _loaded(source: str | None, workspace: Workspace) -> Answers:
-    """The model that `source` names; None: the workspace's own, by its params.yaml."""
-    if source is not None:
-        # Here, because it takes seconds, and the workspace's own model needs none of it.
-        from rediffuse.serving import models
-
-        return models.load(models.source(source))
-    params = load_params(workspace.params)
-    if not workspace.denoiser.exists():
-        raise UserError(f"{workspace.denoiser} is missing; `dvc repro train` makes it, or name another with --model")
-    with tempfile.TemporaryDirectory() as parts:
-        return write_parts(Path(parts), workspace, params.sample, params.prompts, params.runtime)
+def _loaded(model: str | None, workspace: Workspace) -> Answers:
+    """The model that the source names; None: the workspace's own, by its params.yaml."""
+    return load(source(model or str(workspace.denoiser), workspace).newest())
 
 
 def _shows_progress(workspace: Workspace) -> bool:
@@ -79,20 +73,22 @@ def main(arguments: list[str] | None = None) -> None:
             progress = _shows_progress(workspace)
             tally = generate(options.prompts, options.out, _loaded(options.model, workspace), progress=progress)
             stay()
-        sys.stdout.write(f"generate: {tally.there} images were there already, {tally.drawn} were drawn: {options.out}\n")
+        sys.stdout.write(
+            f"generate: {tally.there} images were there already, {tally.drawn} were drawn: {options.out}\n"
+        )
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m stages.generate", description="Draw the images of a file of prompts.")
+    parser = argparse.ArgumentParser(
+        prog="python -m stages.generate", description="Draw the images of a file of prompts."
+    )
     parser.add_argument(
         "--prompts", metavar="FILE", type=Path, required=True, help="CSV with a header: prompt, label, seed, count, ..."
     )
     parser.add_argument(
         "--out", metavar="FOLDER", type=Path, required=True, help="new or empty, or one where this job was begun"
     )
-    parser.add_argument(
-        "--model", metavar="SOURCE", help="as `make serve` takes it; default: the model of this folder"
-    )
+    parser.add_argument("--model", metavar="SOURCE", help="as `make serve` takes it; default: the model of this folder")
     return parser
 
 

@@ -106,9 +106,9 @@ def opened(
     if path.exists() and not path.is_dir():
         raise UserError(f"{path} is a file; a folder is needed for the images")
     path.mkdir(parents=True, exist_ok=True)
-    job = _job(requests, answers)
+    job = job_of(requests, answers)
     with _alone(path):
-        begun = _begun(path)
+        begun = begun_in(path)
         if begun is not None:
             _compare(path, begun, job)
         _clear(path, {MANIFEST, *(item.file for item in items)} if begun is not None else set())
@@ -117,8 +117,8 @@ def opened(
         yield JobFolder(path)
 
 
-def _job(requests: Sequence[ImageRequest], answers: Answers) -> dict[str, Any]:
-    """All that the bytes of the job depend on, but the machine, as JSON values."""
+def job_of(requests: Sequence[ImageRequest], answers: Answers) -> dict[str, Any]:
+    """What JOB holds: all that the bytes of the job depend on, but the machine."""
     # Grid, thresholds, guided levels ...: no request can ask for others, and so no record tells of them.
     sampling = {name: value for name, value in answers.sample.model_dump(mode="json").items() if name not in _NO_PART}
     rows = [request.model_dump(mode="json", exclude_defaults=True) for request in requests]
@@ -139,8 +139,12 @@ def _alone(path: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def _begun(path: Path) -> dict[str, Any] | None:
-    """The job that was begun in the folder, None where there is none."""
+def begun_in(path: Path) -> dict[str, Any] | None:
+    """The job that was begun in the folder, as `job_of` made it; None where there is none.
+
+    Raises:
+        UserError: it can't be read.
+    """
     try:
         begun = files.read_json(path / JOB)
     except FileNotFoundError:

@@ -1,6 +1,6 @@
 """The images of a job, each with the name of its file and the record that it will hold."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from rediffuse.serving.answers import Answers
@@ -49,13 +49,19 @@ def file_name(row: int, number: int) -> str:
     return f"{row:06}-{number:03}.png"
 
 
-def items_of(requests: Sequence[ImageRequest], answers: Answers, most: int = MOST_IMAGES) -> list[Item]:
+def items_of(
+    requests: Sequence[ImageRequest],
+    answers: Answers,
+    most: int = MOST_IMAGES,
+    meant: Callable[[ImageRequest], Sequence[Wanted]] | None = None,
+) -> list[Item]:
     """All images of these rows, in their order.
 
     Args:
         requests: a row each.
         answers: the model that will draw them.
         most: images in all.
+        meant: the images of a row, for who allows less than `request.wanted`.
 
     Raises:
         RowError: the first row that the model can't draw, or that makes it more images than `most`.
@@ -63,7 +69,7 @@ def items_of(requests: Sequence[ImageRequest], answers: Answers, most: int = MOS
     items: list[Item] = []
     for row, request in enumerate(requests):
         try:
-            images = wanted(request, answers, MOST_OF_A_ROW)
+            images = meant(request) if meant else wanted(request, answers, MOST_OF_A_ROW)
         except NotAllowedError as error:
             raise RowError(row, error.field, str(error)) from None
         if len(items) + len(images) > most:

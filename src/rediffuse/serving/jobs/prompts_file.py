@@ -8,9 +8,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pydantic import ValidationError
-
-from rediffuse.serving.request import ImageRequest
+from rediffuse.serving.request import ImageRequest, parsed
+from rediffuse.serving.wanted import NotAllowedError
 
 MOST_BYTES = 64 * 2**20
 MOST_ROWS = 100_000
@@ -20,7 +19,15 @@ _NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,4})?")
 
 
 class PromptsFileError(ValueError):
-    """One line: which file, line and column, what was found, and what is allowed."""
+    """One line: which file, line and column, what was found, and what is allowed.
+
+    Args:
+        column: where one cell alone is wrong.
+    """
+
+    def __init__(self, message: str, column: str | None = None) -> None:
+        super().__init__(message)
+        self.column = column
 
 
 @dataclass(frozen=True)
@@ -80,7 +87,9 @@ def _text(content: bytes, name: str) -> str:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = content[: error.start].count(b"\n") + 1
-        raise PromptsFileError(f"{name}, line {line}: byte {error.start} is not UTF-8, which alone is allowed") from None
+        raise PromptsFileError(
+            f"{name}, line {line}: byte {error.start} is not UTF-8, which alone is allowed"
+        ) from None
 
 
 def _rows(text: str, name: str) -> Iterator[tuple[int, Sequence[str]]]:
@@ -120,13 +129,11 @@ def _request(cells: dict[str, str], place: str) -> ImageRequest:
             try:
                 given[column] = COLUMNS[column](cell.strip())
             except ValueError as error:
-                raise PromptsFileError(f"{place}, column {column}: {error}") from None
+                raise PromptsFileError(f"{place}, column {column}: {error}", column) from None
     try:
-        return ImageRequest(**given)
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        column = f", column {first['loc'][0]}" if first["loc"] else ""
-        raise PromptsFileError(f"{place}{column}: {' '.join(first['msg'].split())}") from None
+        return parsed(given)
+    except NotAllowedError as error:
+        raise PromptsFileError(f"{place}, column {error.field}: {error}", error.field) from None
 
 
 def _whole(cell: str) -> int:
