@@ -109,7 +109,7 @@ def test_settings_that_are_equal_are_written_alike() -> None:
     [
         {},
         {"prompt": "", "seed": -(2**63)},
-        {"prompt": "cat and (dog:-0.5)", "count": 3, "index": 2**31 - 3, "seed": 2**63 - 1},
+        {"prompt": "cat and (dog:1.5) --no (owl:0.5)", "count": 3, "index": 2**31 - 3, "seed": 2**63 - 1},
         {"to_seed": 0, "count": 3, "label": "owl", "guidance": 0.1, "temperature": 0},
         {"to_seed": 0, "share": 0, "sampler": "ddim", "steps": 7},
     ],

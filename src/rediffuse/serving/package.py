@@ -15,8 +15,10 @@ import torch
 
 import rediffuse
 from rediffuse import files
+from rediffuse.errors import UserError
 from rediffuse.model import load_model, save_model
 from rediffuse.params import RuntimeParams, SampleParams, Section
+from rediffuse.prompts import Vocabulary
 from rediffuse.snapshots import asked_average, asked_reference
 from rediffuse.workspace import Workspace
 
@@ -108,13 +110,14 @@ def write_package(
         sample, runtime, prompts, unguided: as of `write_parts`.
 
     Raises:
-        UserError: the model or the snapshots are missing.
+        UserError: the model or the snapshots are missing, or the words are none of a model with such classes.
     """
     # Here, because it takes seconds, and a model that is not registered needs none of it.
     import mlflow.pyfunc
     import pandas as pd
 
     classes = load_model(workspace.denoiser, torch.device("cpu")).classes
+    _check_spoken_of(classes, prompts)
     example = ({"label": [classes[0]]} if classes else {}) | {"seed": [sample.seed], "index": [0]}
     with tempfile.TemporaryDirectory() as parts:
         write_parts(Path(parts), workspace, sample, runtime, prompts, unguided)
@@ -130,6 +133,13 @@ def write_package(
         )
     if workspace.model_card.exists():
         shutil.copyfile(workspace.model_card, folder / CARD)
+
+
+def _check_spoken_of(classes: tuple[str, ...], prompts: Section | None) -> None:
+    try:
+        Vocabulary(classes, **(prompts.model_dump() if prompts else {"synonyms": {}, "frames": ()}))
+    except ValueError as error:
+        raise UserError(f"params.yaml: {error}") from None
 
 
 def signature(sample: SampleParams) -> "ModelSignature":

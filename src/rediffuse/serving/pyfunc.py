@@ -82,11 +82,9 @@ def _rows(table: pd.DataFrame) -> Iterator[dict[str, Any]]:
         # MLflow drops the rows that give nothing, where none gives anything.
         yield {}
         return
-    # Where another row has none, pandas has made floats of whole numbers.
-    floats = {name for name in _WHOLE if name in table and table[name].isna().any()}
     for values in table.to_dict(orient="records"):
         given = {str(name): _plain(value) for name, value in values.items() if not _is_missing(value)}
-        yield {name: _whole(value) if name in floats else value for name, value in given.items()}
+        yield {name: _whole(value) if name in _WHOLE else value for name, value in given.items()}
 
 
 def _is_missing(value: Any) -> bool:
@@ -99,5 +97,7 @@ def _plain(value: Any) -> Any:
 
 
 def _whole(value: Any) -> Any:
-    """A float as the whole number that it was; one that may have lost digits stays what it is, and is refused."""
+    """A whole number that pandas made a float, because another row has none; what may have lost digits stays a float,
+    and is refused.
+    """
     return int(value) if isinstance(value, float) and value.is_integer() and abs(value) <= _EXACT else value

@@ -7,20 +7,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, Strict, ValidationError
 
-from rediffuse.prompts import PromptError, Term, understand, written
+from rediffuse.prompts import LONGEST, PromptError, Term, understand, written
 from rediffuse.serving.wanted import NotAllowedError, Origin, Settings, Wanted
 
 if TYPE_CHECKING:
     # Torch is not needed to look at a request.
     from rediffuse.serving.answers import Answers
 
-LONGEST_PROMPT = 2000
-"""Characters."""
 LAST_INDEX = 2**31 - 1
 
 _INT64 = "a whole number from -2^63 to 2^63 - 1"
 ALLOWED: Mapping[str, str] = {
-    "prompt": f"a text of at most {LONGEST_PROMPT} characters",
+    "prompt": f"a text of at most {LONGEST} characters",
     "label": "the name of a class",
     "seed": _INT64,
     "index": "a whole number from 0 to 2^31 - 1",
@@ -36,8 +34,8 @@ ALLOWED: Mapping[str, str] = {
 """What each field of a request may hold, whatever the model; each but index and count may also be null."""
 
 # Settings and what they may be are named here once, for requests and for the records in PNGs.
-Prompt = Annotated[str, Strict(), Field(max_length=LONGEST_PROMPT)]
-Name = Annotated[str, Strict(), Field(max_length=LONGEST_PROMPT)]
+Prompt = Annotated[str, Strict(), Field(max_length=LONGEST)]
+Name = Annotated[str, Strict(), Field(max_length=LONGEST)]
 Seed = Annotated[int, Strict(), Field(ge=-(2**63), le=2**63 - 1)]
 Index = Annotated[int, Strict(), Field(ge=0, le=LAST_INDEX)]
 Count = Annotated[int, Strict(), Field(ge=1, le=LAST_INDEX)]
@@ -161,7 +159,7 @@ def _variants(request: ImageRequest, answers: "Answers") -> tuple[list[tuple[Ter
         raise NotAllowedError("prompt", str(error)) from None
     for terms in understood.variants:
         # Its record is asked again by that text.
-        if len(written(terms)) > LONGEST_PROMPT:
+        if len(written(terms)) > LONGEST:
             raise NotAllowedError("prompt", f"prompt is too long, once its words are written out; {ALLOWED['prompt']}")
     return list(understood.variants), understood.seed
 
