@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Hashable, Iterator, Sequence
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,11 @@ from rediffuse.serving.wanted import Settings, Wanted
 from tests.data.planted import params_with
 
 CLASSES = ("cat", "dog", "owl")
+
+
+@cache
+def _sample(**changes: Any) -> SampleParams:
+    return params_with(**{f"sample__{name}": value for name, value in changes.items()}).sample
 
 
 class StandIn:
@@ -32,8 +38,7 @@ class StandIn:
     card = ""
 
     def __init__(self, identity: str = "a" * 64, **sample: Any) -> None:
-        changes = {f"sample__{name}": value for name, value in ({"batch_size": 4} | sample).items()}
-        self.sample: SampleParams = params_with(**changes).sample
+        self.sample = _sample(**({"batch_size": 4} | sample))
         self.identity = identity
         self.batch_size = self.sample.batch_size
         self.drawn: list[Wanted] = []

@@ -2,6 +2,8 @@
 
 import csv
 import hashlib
+import os
+import signal
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -95,7 +97,10 @@ def test_a_job_killed_at_any_write_goes_on_to_the_same_bytes(
         write(path, content)
 
     monkeypatch.setattr(files, "write_bytes", killed)
-    writes = 1 + len(FILES) + 4
+    # No power is cut here, and hundreds of waits for the disk are long.
+    monkeypatch.setattr(os, "fsync", lambda _: None)
+    # The job, its images, and the manifest three times.
+    writes = 1 + len(FILES) + 3
     for at in range(writes):
         path, left[0] = tmp_path / str(at), at
         with pytest.raises(KilledError):
@@ -111,6 +116,22 @@ def test_a_job_killed_at_any_write_goes_on_to_the_same_bytes(
         assert contents(path) == whole
         assert tally.there >= len(there)
         assert len(last.drawn) == tally.drawn == len(FILES) - tally.there
+
+
+def test_a_process_that_is_killed_leaves_what_another_goes_on_from(tmp_path: Path, whole: dict[str, bytes]) -> None:
+    child = os.fork()
+    if not child:
+        # In the middle of the second batch's second file.
+        read = files.fsync_directory
+        left = iter(range(8, 0, -1))
+        files.fsync_directory = lambda path: read(path) if next(left) > 1 else os.kill(os.getpid(), signal.SIGKILL)
+        draw(tmp_path, StandIn())
+        os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
+    there = len(contents(tmp_path).keys() & set(FILES))
+    assert there == 6
+    assert draw(tmp_path, StandIn()) == Tally(there, 12 - there)
+    assert contents(tmp_path) == whole
 
 
 def test_on_the_way_the_manifest_is_a_beginning_of_the_last_one(tmp_path: Path, whole: dict[str, bytes]) -> None:

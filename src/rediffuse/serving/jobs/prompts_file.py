@@ -66,7 +66,8 @@ def read_prompts(content: bytes, name: str, most_rows: int = MOST_ROWS) -> Promp
     rows = _rows(_text(content, name), name)
     _, header = next(rows, (0, []))
     columns = _columns(header, name)
-    requests, lines = [], []
+    requests: list[ImageRequest] = []
+    lines: list[int] = []
     for line, cells in rows:
         if len(requests) == most_rows:
             raise PromptsFileError(f"{name}, line {line}: at most {most_rows} rows are allowed")
