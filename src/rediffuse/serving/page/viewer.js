@@ -78,7 +78,7 @@ function rows({ prompt, seed, index, to_seed: toSeed, share, sampler, steps, gui
     ["Prompt", prompt || "none"], ["Seed", seed], ["Image", index], ...walk, ["Sampler", sampler], ["Steps", steps],
     ["Guidance", guidance], ["Noise temperature", temperature], ["Model", [name, version && `version ${version}`].filter(Boolean).join(", ")], ["Weights", identity],
   ];
-  return all.map(([what, value]) => make("tr", {}, make("th", { scope: "row" }, what), make("td", {}, String(value ?? ""))));
+  return all.map(([what, value]) => make("tr", {}, make("th", { scope: "row" }, what), make("td", { class: what === "Weights" ? "identity" : null }, String(value ?? ""))));
 }
 
 /** "3-7-0.png": prompt, seed and index. */
