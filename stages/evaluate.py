@@ -106,8 +106,9 @@ def evaluate(params: Params, workspace: Workspace) -> dict[str, Any]:
         identity=identity(workspace),
         environment=environment(workspace.root),
     )
-    # How a model is registered decides none of its scores, and to change it makes no other report.
-    listed = {name: section for name, section in params.tracked().items() if name != "register"}
+    # How a model is registered and spoken to decides none of its scores, and to change it makes no other report.
+    unscored = ("register", "prompts")
+    listed = {name: section for name, section in params.tracked().items() if name not in unscored}
     write_report(workspace, assemble(metrics, card, listed, made), metrics, card, listed)
     files.write_json(workspace.metrics("evaluate"), metrics)
     # With everything written: `run_stage` tells of it, and what failed is there to be looked at.

@@ -64,7 +64,16 @@ def register(params: Params, workspace: Workspace, run: Run | None = None) -> di
     else:
         run.register(
             candidate,
-            partial(write_package, workspace=workspace, sample=params.sample, runtime=params.runtime),
+            partial(
+                write_package,
+                workspace=workspace,
+                sample=params.sample,
+                runtime=params.runtime,
+                prompts=params.prompts,
+                unguided=params.sample.why_not_guided(
+                    label_drop=params.train.label_drop, snapshots=params.train.snapshots
+                ),
+            ),
         )
     return verdict
 

@@ -105,6 +105,19 @@ def test_every_default_is_valid_and_every_key_has_a_comment_or_is_a_section():
         ({"register__alias": "the best"}, "register.alias is 'the best': string should match pattern"),
         ({"register__alias": "v3"}, "register.alias is 'v3', which MLflow keeps for itself; use another word"),
         ({"register__name": "a/b"}, "register.name is 'a/b': string should match pattern"),
+        (
+            {"prompts__synonyms": {"cat": ["pet"], "dog": ["Pet"]}},
+            "prompts.synonyms has 'Pet' for 'cat' and for 'dog'; a word may mean one class",
+        ),
+        ({"prompts__synonyms": {"3": ["tres", " "]}}, "prompts.synonyms.3 has an empty word"),
+        ({"prompts__synonyms": {"3": ["a"], 3: ["b"]}}, "prompts.synonyms names a class twice"),
+        ({"prompts__synonyms": {"3": "tres"}}, "prompts.synonyms.3 is 'tres': input should be a valid tuple"),
+        ({"prompts__synonyms": {"3": ["image"]}}, "prompts.frames has 'image', which prompts.synonyms has for '3'"),
+        ({"prompts__frames": ["the"]}, "prompts.frames has 'the', which only joins other words; take it out"),
+        (
+            {"prompts__synonyms": {"cta": ["kitty"]}, "prepare__classes": ["cat", "dog"]},
+            "prompts.synonyms names the class 'cta', but prepare.classes has cat, dog",
+        ),
         ({"model__unet__width": 50}, "50, not a multiple of model.unet.groups (8)"),
         (
             {"train__shard": True, "runtime__profile": "channels_last"},
@@ -324,8 +337,10 @@ def test_a_size_that_the_network_can_not_halve_is_refused_and_no_other(
 def test_a_class_named_by_a_number_needs_no_quotes(tmp_path: Path):
     path = tmp_path / "params.yaml"
     path.write_text(DEFAULT)
-    apply_overrides(path, ["sample.classes={3:1.0,cat:2.0}"])
-    assert load_params(path).sample.classes == {"3": 1.0, "cat": 2.0}
+    apply_overrides(path, ["sample.classes={3:1.0,cat:2.0}", "prompts.synonyms={3:[drei,33],cat:[kitty]}"])
+    params = load_params(path)
+    assert params.sample.classes == {"3": 1.0, "cat": 2.0}
+    assert params.prompts.synonyms == {"3": ("drei", "33"), "cat": ("kitty",)}
 
 
 def test_a_missing_key_is_named(tmp_path: Path):

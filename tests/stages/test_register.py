@@ -32,6 +32,9 @@ METRICS: dict[str, Any] = {
 }
 
 
+PARAMS = params_with()
+
+
 class Told:
     """A run that remembers what is registered, and what is written for it."""
 
@@ -112,11 +115,25 @@ def check_folder(content: dict[str, bytes], made: Workspace) -> None:
     assert described["flavors"]["python_function"]["loader_module"] == "mlflow.pyfunc.loaders.code_model"
     inputs, outputs = (json.loads(described["signature"][side]) for side in ("inputs", "outputs"))
     assert [(each["name"], each["type"], each["required"]) for each in inputs] == [
-        ("label", "string", False),
-        ("seed", "long", True),
-        ("index", "long", False),
+        *(("prompt", "string", False), ("label", "string", False), ("seed", "any", False), ("index", "any", False)),
+        *(("count", "any", False), ("to_seed", "any", False), ("share", "any", False)),
     ]
-    assert [(each["name"], each["type"]) for each in outputs] == [("png", "binary")]
+    assert [(each["name"], each["type"]) for each in outputs] == [
+        *(("png", "binary"), ("prompt", "string"), ("seed", "long"), ("index", "long")),
+    ]
+    params = json.loads(described["signature"]["params"])
+    assert {each["name"]: (each["type"], each["default"]) for each in params} == {
+        "prompt": ("string", None),
+        "label": ("string", None),
+        "seed": ("long", None),
+        "count": ("long", 1),
+        "steps": ("long", 20),
+        "sampler": ("string", "dpmpp_2m"),
+        "guidance": ("double", 1.0),
+        "temperature": ("double", 1.0),
+    }
+    settings = json.loads(content["artifacts/sampling.json"])
+    assert (settings["prompts"], settings["unguided"]) == (PARAMS.prompts.model_dump(mode="json"), None)
     assert json.loads(content["input_example.json"]) == {"columns": ["label", "seed", "index"], "data": [["a", 0, 0]]}
 
 

@@ -13,6 +13,7 @@ from rediffuse.params.data import (
 from rediffuse.params.diffusion import DiffusionParams
 from rediffuse.params.evaluate import EvaluateParams, LikelihoodParams, RegisterParams, SweepParams
 from rediffuse.params.loading import flatten, known_keys, load_params
+from rediffuse.params.prompts import PromptsParams
 from rediffuse.params.reference import ReferenceParams
 from rediffuse.params.sampling import SampleParams
 from rediffuse.params.sections import GuardParams, ModelParams, RuntimeParams, Section, TrainParams
@@ -29,6 +30,7 @@ __all__ = [
     "ModelParams",
     "Params",
     "PrepareParams",
+    "PromptsParams",
     "ReferenceParams",
     "RegisterParams",
     "RuntimeParams",

@@ -8,6 +8,7 @@ from pydantic import model_validator
 from rediffuse.params.data import CleanParams, PrepareParams, SplitParams
 from rediffuse.params.diffusion import DiffusionParams
 from rediffuse.params.evaluate import EvaluateParams, RegisterParams, SweepParams
+from rediffuse.params.prompts import PromptsParams
 from rediffuse.params.reference import ReferenceParams
 from rediffuse.params.sampling import SampleParams
 from rediffuse.params.sections import ModelParams, RuntimeParams, Section, TrainParams, UnetParams
@@ -35,6 +36,7 @@ class Params(Section):
     sweep: SweepParams
     evaluate: EvaluateParams
     register: RegisterParams
+    prompts: PromptsParams
     runtime: RuntimeParams
 
     @model_validator(mode="after")
@@ -130,6 +132,17 @@ class Params(Section):
             raise ValueError(
                 "evaluate.likelihood.method is bound, which is a sum over steps, but diffusion.process "
                 f"{self.diffusion.process} has none of its own; use the method ode"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _spoken_of(self) -> Self:
+        # Where the source names the classes, the stage register sees whether the model has these.
+        known = self.prepare.classes
+        unknown = [name for name in self.prompts.synonyms if known and name not in known]
+        if unknown:
+            raise ValueError(
+                f"prompts.synonyms names the class {unknown[0]!r}, but prepare.classes has {', '.join(known or ())}"
             )
         return self
 

@@ -10,6 +10,7 @@ from rediffuse.serving.api.guards import OPEN, KnownHost, KnownToken, Plainly
 from rediffuse.serving.api.images import images_router
 from rediffuse.serving.api.metrics import Counted, Metrics, metrics_router
 from rediffuse.serving.api.model import model_router
+from rediffuse.serving.api.page import page_router
 from rediffuse.serving.api.prompts import prompts_router
 from rediffuse.serving.api.service import ServedModels, Service
 from rediffuse.serving.api.settings import ApiSettings
@@ -49,9 +50,9 @@ def create_app(
         redirect_slashes=False,
     )
     install(app)
-    for router in (images_router(service), prompts_router(service), model_router(service), metrics_router(metrics)):
+    for router in (images_router(service), prompts_router(service), model_router(service)):
         app.include_router(router)
-    for router in routers:
+    for router in (metrics_router(metrics), page_router(), *routers):
         app.include_router(router)
     # The last one added is asked first.
     app.add_middleware(Bugs)

@@ -65,5 +65,3 @@ def submitted(submit: Callable[[], Ticket]) -> Ticket:
         return submit()
     except (BusyError, ClosedError) as error:
         raise refused(error) from None
-
-

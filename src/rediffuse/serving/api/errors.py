@@ -16,6 +16,8 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from rediffuse.errors import UserError
+from rediffuse.serving.request import ALLOWED, shown
+from rediffuse.serving.request import refusal as named
 from rediffuse.serving.wanted import NotAllowedError
 
 LOG = logging.getLogger("rediffuse.serving")
@@ -105,41 +107,30 @@ def refusals(*statuses: int) -> dict[int | str, dict[str, Any]]:
 
 
 _ALLOWED = {
-    "greater_than": "more than {gt}",
     "greater_than_equal": "{ge} or more",
-    "less_than": "less than {lt}",
     "less_than_equal": "{le} or less",
-    "finite_number": "a finite number",
-    "int_type": "a whole number",
     "int_parsing": "a whole number",
-    "int_from_float": "a whole number",
-    "float_type": "a number",
-    "string_type": "a text",
-    "string_unicode": "a text",
     "string_too_long": "at most {max_length} characters",
-    "string_too_short": "at least {min_length} characters",
-    "extra_forbidden": "the fields of the OpenAPI description",
     "missing": "a value",
-    "model_attributes_type": "a JSON object",
-    "model_type": "a JSON object",
-    "dict_type": "a JSON object",
 }
+_NO_OBJECT = ("missing", "model_attributes_type", "model_type", "dict_type")
 
 
 def invalid(error: dict[str, Any]) -> Response:
-    """The answer to the first thing that validation found wrong; what was sent is not repeated (NaN is no JSON)."""
-    if error["type"] == "json_invalid":
-        return refusal(400, f"the body is no JSON: {error.get('ctx', {}).get('error', 'it ends early')}", field="body")
-    where = [str(part) for part in error["loc"] if part not in ("body", "query", "path")]
-    field = ".".join(where) or "body"
-    allowed = _ALLOWED.get(error["type"])
-    found = error["msg"].removeprefix("Value error, ")
-    return refusal(
-        422,
-        f"{field}: {found[:1].lower()}{found[1:]}",
-        field=field,
-        allowed=allowed.format_map(error.get("ctx", {})) if allowed else None,
-    )
+    """The answer to the first thing that validation found wrong."""
+    place, kind = [part for part in error["loc"] if part not in ("body", "query", "path")], error["type"]
+    if kind == "json_invalid":
+        return refusal(400, f"the body is no JSON: {error['ctx']['error']}", field="body")
+    if not place and kind in _NO_OBJECT:
+        return refusal(422, "the body is no JSON object", field="body", allowed="a JSON object")
+    field = ".".join(map(str, place))
+    if kind == "extra_forbidden":
+        return refusal(422, f"{shown(field)} is no field of this request", field=field, allowed="those of /openapi.json")
+    if error["loc"][0] == "body" and field in ALLOWED and kind != "missing":
+        return refusal(422, str(named(place, kind, error["input"])), field=field, allowed=ALLOWED[field])
+    # What was sent is not repeated: it may be NaN, which is no JSON, and as long as it likes.
+    allowed = _ALLOWED[kind].format_map(error.get("ctx", {})) if kind in _ALLOWED else None
+    return refusal(422, f"{field or 'body'}: {error['msg']}", field=field or "body", allowed=allowed)
 
 
 def install(app: FastAPI) -> None:
@@ -164,11 +155,17 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(HTTPException)
     async def _(_: Request, error: HTTPException) -> Response:
-        message = {404: "there is nothing here", 405: "this path does not take this method"}.get(
-            error.status_code, _MEANINGS.get(error.status_code, str(error.detail))
-        )
-        headers = dict(error.headers or {})
-        return refusal(error.status_code, message, headers=headers)
+        status = error.status_code
+        message, field = _PLAIN.get(status, (str(error.detail), None))
+        return refusal(status, message, field=field, headers=dict(error.headers or {}))
+
+
+_PLAIN = {
+    400: ("the body can't be read", "body"),
+    404: ("there is nothing here", None),
+    405: ("this path does not take this method", None),
+    413: ("the body is too long; GET /v1/model says what is allowed", "body"),
+}
 
 
 class Bugs:

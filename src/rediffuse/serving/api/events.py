@@ -52,7 +52,7 @@ class EventStream(Response):
     def _seen(self, loop: asyncio.AbstractEventLoop) -> Callable[[Progress], None]:
         return lambda progress: loop.call_soon_threadsafe(self._steps.put_nowait, progress)
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002
         """Send them, until the last one or until the client leaves."""
         drawing = asyncio.ensure_future(drawn(self._ticket, receive, self._seconds))
         drawing.add_done_callback(lambda _: self._steps.put_nowait(None))
