@@ -96,6 +96,17 @@ def start(runtime: RuntimeParams) -> torch.device:
     return device
 
 
+def enter(runtime: RuntimeParams, device: torch.device) -> None:
+    """What of `start` each thread has to do for itself, before it computes what another thread has loaded.
+
+    Args:
+        device: that `start` gave.
+    """
+    torch.set_num_threads(runtime.threads)
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+
+
 def environment(device: torch.device) -> dict[str, str]:
     """What beside data, parameters and code decides the last bits of a result on `device`.
 
