@@ -32,7 +32,7 @@ def browser() -> Iterator[Any]:
 def page(browser: Any, server: Server) -> Iterator[Any]:
     """A tab of its own with the page; nothing may go wrong in it."""
     context = browser.new_context(base_url=server.url)
-    context.set_default_timeout(60_000)
+    context.set_default_timeout(30_000)
     page, wrong = context.new_page(), []
     page.on("pageerror", lambda error: wrong.append(str(error)))
     page.on("console", lambda line: wrong.append(line.text) if line.type in ("error", "warning") else None)
@@ -188,11 +188,9 @@ def test_a_walk_goes_from_one_seed_to_the_other(page: Any, answers: Answers) -> 
 
 def test_two_models_draw_the_same_request_side_by_side(page: Any, answers: Answers) -> None:
     # Of the two versions, "1" is played by the one model that is served, drawing at another temperature.
-    listing = [{"name": "tiny", "version": number, "aliases": [], "identity": None} for number in ("2", "1")]
-    page.route(
-        "**/v1/models",
-        lambda route: route.fulfill(json={"models": [listing[0] | {"current": True}, listing[1] | {"current": False}]}),
-    )
+    version = {"name": "tiny", "aliases": [], "identity": None}
+    listing = [version | {"version": "2", "current": True}, version | {"version": "1", "current": False}]
+    page.route("**/v1/models", lambda route: route.fulfill(json={"models": listing}))
 
     def draw(route: Any) -> None:
         fields = json.loads(route.request.post_data)

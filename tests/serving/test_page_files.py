@@ -2,7 +2,6 @@
 
 import re
 import tomllib
-from collections.abc import Iterator
 from fnmatch import fnmatch
 from pathlib import Path
 
@@ -18,10 +17,10 @@ PAGE = Path(rediffuse.__file__).parent / "serving" / "page"
 
 
 @pytest.fixture(scope="module")
-def client() -> Iterator[TestClient]:
+def client() -> TestClient:
     app = FastAPI()
     app.include_router(page_router())
-    yield TestClient(app)
+    return TestClient(app)
 
 
 def test_each_file_is_sent_once_with_its_type_and_a_policy_that_lets_nothing_else_in(client: TestClient) -> None:
@@ -43,9 +42,8 @@ def test_nothing_else_is_sent(client: TestClient, name: str) -> None:
 
 
 def test_each_file_that_the_page_names_is_in_the_package() -> None:
-    patterns = tomllib.loads((CHECKOUT / "pyproject.toml").read_text())["tool"]["setuptools"]["package-data"][
-        "rediffuse"
-    ]
+    project = tomllib.loads((CHECKOUT / "pyproject.toml").read_text())
+    patterns = project["tool"]["setuptools"]["package-data"]["rediffuse"]
     for path in PAGE.iterdir():
         assert any(fnmatch(f"serving/page/{path.name}", pattern) for pattern in patterns), path.name
     known = page_files()

@@ -25,7 +25,10 @@ export function view(items, at, uses) {
     if (key === "ArrowLeft" && at > 0) show(at - 1);
     if (key === "ArrowRight" && at < items.length - 1) show(at + 1);
   };
-  dialog.onclick = ({ target }) => target === dialog && dialog.close();
+  dialog.onclick = ({ target }) => {
+    // Beside it. (To return false here would keep links from being followed.)
+    if (target === dialog) dialog.close();
+  };
   dialog.showModal();
   show(at);
 }
