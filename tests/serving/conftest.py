@@ -19,5 +19,5 @@ def tiny_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def server(tiny_weights: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A real server of the tiny model, for all tests of one file; who stops it starts one with `running`."""
     folder = tmp_path_factory.mktemp("server")
-    with running(tiny_weights, folder / "log", "--jobs", str(folder / "jobs")) as server:
+    with running(tiny_weights, folder / "log") as server:
         yield server

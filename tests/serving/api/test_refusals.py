@@ -31,7 +31,7 @@ GOOD = {"label": "owl", "seed": 7}
         ('{"label": "owl", "sampler": "magic"}', 422, "sampler", "ddim"),
         ('{"label": "owl", "seed": "7"}', 422, "seed", "2^63"),
         ('{"label": "owl", "to_seed": 1}', 422, "count", "2 or more"),
-        ('{"label": "owl", "prom\\ud800pt": 1}', 422, "body", "keys"),
+        ('{"label": "owl", "prom\\ud800pt": 1}', 422, "body", "valid string"),
         ('{"prompt": "\\ud800"}', 422, "prompt", "at most 2000 characters"),
         ('{"label": "owl", "model": "3"}', 404, "model", "none"),
         ('{"label": ', 400, "body", "JSON"),

@@ -125,7 +125,8 @@ def invalid(error: dict[str, Any]) -> Response:
         return refusal(422, "the body is no JSON object", field="body", allowed="a JSON object")
     field = ".".join(map(str, place))
     if kind == "extra_forbidden":
-        return refusal(422, f"{shown(field)} is no field of this request", field=field, allowed="those of /openapi.json")
+        message = f"{shown(field)} is no field of this request"
+        return refusal(422, message, field=field, allowed="those of /openapi.json")
     if error["loc"][0] == "body" and field in ALLOWED and kind != "missing":
         return refusal(422, str(named(place, kind, error["input"])), field=field, allowed=ALLOWED[field])
     # What was sent is not repeated: it may be NaN, which is no JSON, and as long as it likes.

@@ -6,12 +6,12 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 from starlette.concurrency import run_in_threadpool
 
+from rediffuse.prompts import LONGEST
 from rediffuse.serving.api.errors import refusals
 from rediffuse.serving.api.images import MOST_FRAMES
 from rediffuse.serving.api.schemas import Health, Limits, ListedModel, ListedModels, ModelAnswer, OwnSettings
 from rediffuse.serving.api.service import Service, most_evaluations, most_steps
 from rediffuse.serving.models import Served
-from rediffuse.serving.request import LONGEST_PROMPT
 
 
 def model_router(service: Service) -> APIRouter:
@@ -72,7 +72,7 @@ def _described(service: Service, served: Served) -> ModelAnswer:
             temperature=(0, limits.temperature),
             evaluations=most_evaluations(limits, answers),
             waiting=limits.waiting,
-            prompt=LONGEST_PROMPT,
+            prompt=LONGEST,
             frames=MOST_FRAMES,
             body=limits.body,
         ),

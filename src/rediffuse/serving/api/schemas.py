@@ -2,7 +2,7 @@
 
 from pydantic import BaseModel, Field
 
-from rediffuse.serving.request import LONGEST_PROMPT
+from rediffuse.prompts import LONGEST
 
 
 class DrawnImage(BaseModel):
@@ -52,8 +52,8 @@ class Progressed(BaseModel):
 class Question(BaseModel, extra="forbid"):
     """A prompt that somebody wants to understand."""
 
-    prompt: str = Field(max_length=LONGEST_PROMPT, strict=True)
-    model: str | None = Field(default=None, max_length=LONGEST_PROMPT, strict=True, description="a version of it")
+    prompt: str = Field(max_length=LONGEST, strict=True)
+    model: str | None = Field(default=None, max_length=LONGEST, strict=True, description="a version of it")
 
 
 class MeantTerm(BaseModel):
