@@ -158,9 +158,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on; default: %(default)s")
     parser.add_argument("--port", type=_port, default=8000, help="default: %(default)s; 0: any that is free")
-    parser.add_argument(
-        "--token-file", metavar="FILE", type=Path, help="that holds the token that clients show"
-    )
+    parser.add_argument("--token-file", metavar="FILE", type=Path, help="that holds the token that clients show")
     parser.add_argument(
         "--poll",
         metavar="SECONDS",

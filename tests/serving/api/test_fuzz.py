@@ -5,8 +5,10 @@ from typing import Any
 
 import pytest
 import schemathesis
-from hypothesis import HealthCheck, Phase, settings
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
 from schemathesis.config import SchemathesisConfig
+from schemathesis.generation import GenerationMode
 
 from tests.serving.api.conftest import Api
 
@@ -26,7 +28,9 @@ CONFIG = SchemathesisConfig.from_dict(
 
 def fuzzed(api: Api, examples: int) -> dict[int, int]:
     """Calls each operation with so many valid and invalid requests, and checks each answer; answers by status."""
-    schema = schemathesis.openapi.from_asgi("/openapi.json", api.app, config=CONFIG, headers={"Authorization": f"Bearer {TOKEN}"})
+    schema = schemathesis.openapi.from_asgi(
+        "/openapi.json", api.app, config=CONFIG, headers={"Authorization": f"Bearer {TOKEN}"}
+    )
     statuses: dict[int, int] = {}
     # Found is found: to shorten what was found, and a store of it, would take time and a place.
     how = settings(
@@ -41,7 +45,7 @@ def fuzzed(api: Api, examples: int) -> dict[int, int]:
         operation = result.ok()
 
         @how
-        @schemathesis_given(operation)
+        @given(cases(operation))
         def check(case: Any) -> None:
             answer = case.call_and_validate()
             statuses[answer.status_code] = statuses.get(answer.status_code, 0) + 1
@@ -50,15 +54,10 @@ def fuzzed(api: Api, examples: int) -> dict[int, int]:
     return statuses
 
 
-def schemathesis_given(operation: Any) -> Callable[..., Any]:
-    """Valid cases and such with something wrong, by turns."""
-    from hypothesis import given
-    from hypothesis import strategies as st
-    from schemathesis.generation import GenerationMode
-
-    return given(
-        st.one_of(*(operation.as_strategy(generation_mode=mode) for mode in (GenerationMode.POSITIVE, GenerationMode.NEGATIVE)))
-    )
+def cases(operation: Any) -> st.SearchStrategy[Any]:
+    """Valid requests, and such with something wrong."""
+    modes = (GenerationMode.POSITIVE, GenerationMode.NEGATIVE)
+    return st.one_of(*(operation.as_strategy(generation_mode=mode) for mode in modes))
 
 
 def api_to_fuzz(make_api: Callable[..., Api]) -> Api:

@@ -3,14 +3,14 @@
 import { askJson, tokensFrom } from "./server.js";
 import { askToken } from "./token.js";
 import { byId, say } from "./dom.js";
-import { comparison, drawerOf, recordOf } from "./reproduce.js";
+import { comparison, recordOf, stranger } from "./reproduce.js";
 import { controlsOf } from "./controls.js";
 import { draw, outcome } from "./draw.js";
 import { filmOf } from "./walk.js";
 import { gallery } from "./gallery.js";
 import { linkOf, parametersOf } from "./link.js";
 import { promptLine } from "./prompt.js";
-import { readModel, titleOf } from "./model.js";
+import { short, titleOf } from "./model.js";
 import { view } from "./viewer.js";
 
 const PIXELS = 64;
@@ -21,10 +21,10 @@ start().catch((error) => say(byId("problem"), told(error)));
 
 async function start() {
   byId("settings").open = !matchMedia(NARROW).matches;
-  const model = readModel(await askJson("v1/model"));
-  const models = listed(await askJson("v1/models"));
+  const [model, { models }] = await Promise.all([askJson("v1/model"), askJson("v1/models")]);
   const controls = controlsOf(model, models);
-  byId("served").textContent = `${titleOf(model)} · ${model.shape[2]}×${model.shape[1]} pixels`;
+  byId("served").textContent = `${titleOf(model)} · ${short(model.identity)} · ${model.shape[2]}×${model.shape[1]} pixels`;
+  say(byId("trouble"), model.trouble);
   setUpPixels(model);
   promptLine(model, () => byId("model").value || undefined, (error) => (error ? controls.problem("prompt", told(error)) : null));
   const studio = studioOf(model, models, controls);
@@ -50,7 +50,7 @@ async function start() {
 
 /** What draws, one thing at a time. */
 function studioOf(model, models, controls) {
-  let [stop, grids, file] = [null, [], null];
+  let [stop, grids, file, made] = [null, [], null, null];
   const uses = (parameters) => {
     if (controls.mode() === "reproduce") controls.go("draw");
     controls.fill(parameters);
@@ -103,7 +103,7 @@ function studioOf(model, models, controls) {
       remember({ ...request, seed: answer.seed });
       if (walks && answer.items.length > 1) one.root.prepend(filmOf(answer.items));
       if (identity && identity !== answer.model) {
-        say(byId("problem"), `The link is of another model (${identity.slice(0, 8)}) than the one that drew this (${answer.model.slice(0, 8)}), so the pixels may be others.`);
+        say(byId("problem"), `The link is of another model (${short(identity)}) than the one that drew this (${short(answer.model)}), so other pixels are to be expected.`);
       }
       return outcome(answer, seconds());
     });
@@ -135,25 +135,21 @@ function studioOf(model, models, controls) {
 
   /** Draws the file's image anew and compares; null: what the controls say now, with the last file. */
   function reproduces(given) {
-    file = given ?? file;
     controls.go("reproduce");
     return work(async (signal, seconds) => {
       const one = grid();
-      let says = null;
+      place();
       if (given) {
-        place();
-        const record = await recordOf(given, signal);
-        const drawer = drawerOf(record, model, models);
-        says = drawer.says;
-        controls.fill({ ...record, to_seed: record.to_seed ?? undefined, count: 1, model: drawer.version });
-        const walk = record.to_seed === null ? {} : { to_seed: exact(record.to_seed), share: record.share };
-        Object.assign(one, { request: { ...controls.request(), ...walk, prompt: record.prompt, count: 1 } });
-      } else {
-        Object.assign(one, { request: { ...controls.request(), count: 1 } });
+        made = await recordOf(given, signal);
+        file = given;
+        controls.fill({ ...made, count: 1 });
       }
+      // A point of a walk stays one, though these controls are not seen here.
+      const way = made.to_seed === null ? {} : { to_seed: BigInt(made.to_seed), share: made.share };
+      const nothing = given && made.prompt === "" ? { prompt: "" } : {};
       place(one);
-      const answer = await draw(one.request, one, { signal, tells });
-      const { root } = await comparison(file, answer.items[0].file, says);
+      const answer = await draw({ ...controls.request(), ...way, ...nothing, count: 1 }, one, { signal, tells });
+      const { root } = await comparison(file, answer.items[0].file, stranger(made.identity, answer.model));
       byId("shown").prepend(root);
       return outcome(answer, seconds());
     });
@@ -218,19 +214,8 @@ function setUpFiles(controls, studio) {
   });
 }
 
-/** The models that a request may name. */
-function listed(answer) {
-  const all = Array.isArray(answer) ? answer : answer.models;
-  return all.filter(({ version }) => version !== null && version !== undefined);
-}
-
 /** An error as one or two sentences. */
 function told({ message, allowed }) {
   if (!allowed) return message;
-  const text = Array.isArray(allowed) ? allowed.join(", ") : String(allowed);
-  return message.includes(text) ? message : `${message} Allowed: ${text}.`;
-}
-
-function exact(seed) {
-  return BigInt(seed);
+  return `${message}. Allowed: ${allowed}.`;
 }

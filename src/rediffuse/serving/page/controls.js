@@ -92,7 +92,7 @@ export function controlsOf(model, models) {
   return { mode, go, request, fill, problem, clear, beside: () => byId("beside").value };
 }
 
-function numbersOf({ settings, limits = {} }) {
+function numbersOf({ settings, limits, guided }) {
   const span = (name, low, high, atMost) => {
     const [least, most] = spanOf(limits[name], low, high);
     return [least, Math.min(most, atMost)];
@@ -105,7 +105,7 @@ function numbersOf({ settings, limits = {} }) {
     count,
     way: numberField({
       name: "way", field: "count", label: "Images on the way", own: String(ON_A_WALK), span: [2, Math.min(33, spanOf(limits.count, 1, 33)[1])], step: 1,
-      only: "only-walk", hint: "Both ends among them.",
+      only: "only-walk", hint: "Both ends are among them.",
     }),
     share: numberField({
       name: "share", label: "One point", own: "all", span: [0, 1], only: "only-walk", hint: "0 is the first seed, 1 the other.",
@@ -114,12 +114,13 @@ function numbersOf({ settings, limits = {} }) {
       name: "steps", label: "Steps", own: String(settings.steps), span: span("steps", 1, 100, 100), step: 1, hint: "Few are quick, many are fine.",
     }),
     guidance: numberField({
-      name: "guidance", label: "Guidance", own: String(settings.guidance), span: span("guidance", 0, 8, 8), hint: "1 is off; more follows the prompt more closely.",
+      name: "guidance", label: "Guidance", own: String(settings.guidance), span: span("guidance", 0, 8, 8),
+      hint: guided ? "1 is off; more follows the prompt more closely." : "This model can't be guided: 1 is all that there is.",
     }),
     temperature: numberField({
       name: "temperature", label: "Noise temperature", own: String(settings.temperature), span: span("temperature", 0, 2, 2), hint: "Below 1: less variety.",
     }),
-    index: numberField({ name: "index", label: "First image of the seed", own: "0", step: 1, hint: "A seed has an image for each number from 0." }),
+    index: numberField({ name: "index", label: "First index", own: "0", step: 1, hint: "A seed has an image for each number from 0." }),
   };
   const most = spanOf(limits.count, 1, 64)[1];
   count.value = Math.min(8, most);
@@ -131,10 +132,11 @@ function fillSelects(model, models) {
   const option = (value, text) => make("option", { value }, text);
   byId("sampler").append(option("", own), ...model.samplers.map((name) => option(name, name)));
   byId("model").append(option("", `served: ${titleOf(model)}`), ...models.map((each) => option(each.version, titleOf(each))));
-  const others = models.filter((each) => each.version !== model.version);
-  byId("beside").append(...others.map((each) => option(each.version, titleOf(each))));
-  byId("beside").disabled = !others.length;
-  if (!others.length) byId("hint-beside").textContent = "There is no other model here: a registered model with several versions has some.";
+  const other = models.find((each) => !each.current);
+  byId("beside").append(...models.map((each) => option(each.version, titleOf(each))));
+  byId("beside").disabled = !other;
+  if (other) byId("beside").value = other.version;
+  else byId("hint-beside").textContent = "There is no other model here: a registered model with several versions has some.";
 }
 
 /** 0 ... 2^32-1, each alike. */

@@ -15,7 +15,10 @@ export async function draw(request, grid, { signal, tells }) {
   tells("Sent.", null);
   try {
     for await (const { name, data } of drawing(request, MOMENTS, { signal, waits })) {
-      if (name === "queued") tells("In the queue.", null);
+      if (name === "queued") {
+        grid.expect(data.count);
+        tells("In the queue.", null);
+      }
       if (name === "step") {
         grid.step(data);
         told = true;

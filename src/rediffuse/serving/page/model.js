@@ -1,19 +1,15 @@
 // What the page knows of the models that are served.
 
-/** `GET v1/model` as the page uses it. */
-export function readModel({ name, version, identity, classes, synonyms, frames, shape, settings, samplers, limits }) {
-  return { name, version, identity, classes: classes ?? [], synonyms: synonyms ?? {}, frames: frames ?? [], shape, settings, samplers, limits };
+/** "rediffuse-digits, version 3, champion": name, version and aliases, where it has them. */
+export function titleOf({ name, version, aliases = [] }) {
+  return [name, version && `version ${version}`, ...aliases].filter(Boolean).join(", ");
 }
 
-/** "rediffuse-digits 3 (1f0c22aa)": name, version and the beginning of the weights' hash. */
-export function titleOf({ name, version, identity }) {
-  const named = [name, version && `version ${version}`].filter(Boolean).join(", ");
-  return identity ? `${named} (${identity.slice(0, 8)})` : named;
-}
+/** The beginning of a hash of weights, enough to tell two apart. */
+export const short = (identity) => identity.slice(0, 8);
 
 /** The ends of a limit; what the server leaves open is `low` or `high`. */
 export function spanOf(limit, low, high) {
   if (Array.isArray(limit)) return [limit[0] ?? low, limit[1] ?? high];
-  if (limit && typeof limit === "object") return [limit.least ?? low, limit.most ?? high];
-  return [low, limit ?? high];
+  return [low, high];
 }

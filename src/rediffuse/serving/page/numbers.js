@@ -29,8 +29,8 @@ export function numberField({ name, field = name, label, hint, own, span, step =
     const set = input.value !== "" || input.validity.badInput;
     if (slider) slider.value = set ? input.value : standing;
     back.disabled = !set;
-    back.textContent = set ? `back to ${standing}` : `${standing}`;
-    back.setAttribute("aria-label", set ? `${label}: back to ${standing}` : `${label}: ${standing} holds`);
+    back.textContent = set ? `back to ${standing}` : "the model's own";
+    back.setAttribute("aria-label", set ? `${label}: back to ${standing}` : `${label}: the model's own, ${standing}`);
   };
   input.addEventListener("input", show);
   slider?.addEventListener("input", () => {

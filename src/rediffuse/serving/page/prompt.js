@@ -42,7 +42,7 @@ export function promptLine(model, version, says) {
 }
 
 function show({ variants, seed }) {
-  const pills = variants.slice(0, SHOWN).map((variant) => make("span", { class: "pill" }, read(variant.terms ?? variant)));
+  const pills = variants.slice(0, SHOWN).map((variant) => make("span", { class: "pill" }, read(variant.terms)));
   const more = variants.length > SHOWN ? ` and ${variants.length - SHOWN} more` : "";
   const told = seed === null || seed === undefined ? "" : `, seed ${seed}`;
   byId("understood").replaceChildren(`Understood: ${counted(variants.length, "variant")}${told}. `, ...pills, more);
@@ -58,9 +58,10 @@ function read(terms) {
   return [towards, away && `not ${away}`].filter(Boolean).join(", ");
 }
 
-/** The name as the grammar takes it. */
+/** The name as the grammar takes it: in quotes where anything in it could be read as a sign. */
 export function quoted(name) {
-  return /^[\p{L}\p{N}][\p{L}\p{N} '/_-]*$/u.test(name) && !name.includes("--") ? name : `"${name}"`;
+  const bare = name.split(" ").every((word) => word && !/[(){}|,:"“”„]|^[-—–]|^(and|&|\+)$/i.test(word));
+  return bare ? name : `"${name.replace(/(["\\])/g, "\\$1")}"`;
 }
 
 function chip(name, input) {

@@ -2,6 +2,7 @@
 
 import { counted, make } from "./dom.js";
 import { ask } from "./server.js";
+import { short } from "./model.js";
 import { canvasOf, difference, pixelsOf } from "./pixels.js";
 import { parse } from "./json.js";
 
@@ -12,16 +13,10 @@ export async function recordOf(file, signal) {
   return { ...parameters, identity: model };
 }
 
-/**
- * Who draws a record: {version, says}. The version whose weights are the record's, where there is one;
- * else the one that is served, and what to say of that.
- */
-export function drawerOf({ identity }, model, models) {
-  if (identity === model.identity) return { version: undefined, says: null };
-  const made = models.find((each) => each.identity === identity);
-  if (made) return { version: made.version, says: `Made by version ${made.version}, which draws it here.` };
-  const short = identity.slice(0, 8);
-  return { version: undefined, says: `Made by another model (${short}) than the one that is served (${model.identity.slice(0, 8)}), so other pixels are to be expected.` };
+/** What to say where a file was made by another model than the one that draws it anew; null where it was not. */
+export function stranger(made, draws) {
+  if (made === draws) return null;
+  return `The file was made by another model (${short(made)}) than the one that drew it anew (${short(draws)}), so other pixels are to be expected.`;
 }
 
 /** Both images, where they differ, and the verdict: {root, same}. */

@@ -25,7 +25,10 @@ export function view(items, at, uses) {
     if (key === "ArrowLeft" && at > 0) show(at - 1);
     if (key === "ArrowRight" && at < items.length - 1) show(at + 1);
   };
-  dialog.onclick = ({ target }) => target === dialog && dialog.close();
+  dialog.onclick = ({ target }) => {
+    // Beside it. (To return false here would keep links from being followed.)
+    if (target === dialog) dialog.close();
+  };
   dialog.showModal();
   show(at);
 }
@@ -78,7 +81,7 @@ function rows({ prompt, seed, index, to_seed: toSeed, share, sampler, steps, gui
     ["Prompt", prompt || "none"], ["Seed", seed], ["Image", index], ...walk, ["Sampler", sampler], ["Steps", steps],
     ["Guidance", guidance], ["Noise temperature", temperature], ["Model", [name, version && `version ${version}`].filter(Boolean).join(", ")], ["Weights", identity],
   ];
-  return all.map(([what, value]) => make("tr", {}, make("th", { scope: "row" }, what), make("td", {}, String(value ?? ""))));
+  return all.map(([what, value]) => make("tr", {}, make("th", { scope: "row" }, what), make("td", { class: what === "Weights" ? "identity" : null }, String(value ?? ""))));
 }
 
 /** "3-7-0.png": prompt, seed and index. */
