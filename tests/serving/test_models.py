@@ -15,6 +15,7 @@ from mlflow import MlflowClient
 
 from rediffuse import files
 from rediffuse.errors import TryAgainError, UserError
+from rediffuse.params import load_params
 from rediffuse.serving.answers import Answers
 from rediffuse.serving.batching import Batcher
 from rediffuse.serving.models import Models, Source, default_source, source
@@ -248,11 +249,15 @@ def test_versions_are_loaded_once_on_request_and_the_one_longest_unasked_goes(
 
 def test_a_file_that_is_trained_anew_is_followed(registered: Registered, tmp_path: Path, clock: Clock) -> None:
     shutil.copytree(registered.workspace.denoiser.parent, tmp_path / "models")
-    shutil.copy(CHECKOUT / "params.yaml", tmp_path)
+    text = (CHECKOUT / "params.yaml").read_text()
+    (tmp_path / "params.yaml").write_text(re.sub(r"label_drop: 0\.1\b", "label_drop: 0.0", text))
     workspace = Workspace.at(tmp_path)
     models = Models(source(str(workspace.denoiser)), poll=3600, load=clock.load)
     models.start()
     assert models.listed() == []
+    own = models.current().answers
+    assert "train.label_drop" in str(own.unguided)
+    assert own.vocabulary.frames == tuple(load_params(workspace.params).prompts.frames) != ()
     models.look()
     assert len(clock.loads) == 1
     files.write_bytes(workspace.denoiser, workspace.raw.read_bytes())

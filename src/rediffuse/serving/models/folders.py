@@ -97,7 +97,8 @@ class Trained:
         own = self.path == workspace.denoiser
         # Another file than the stage's is sampled as it is.
         sample = params.sample if own else params.sample.model_copy(update={"ema_length": None})
-        write_parts(folder, workspace, sample, params.runtime)
+        unguided = params.sample.why_not_guided(label_drop=params.train.label_drop, snapshots=params.train.snapshots)
+        write_parts(folder, workspace, sample, params.runtime, params.prompts, unguided)
         if not own:
             shutil.copyfile(self.path, folder / WEIGHTS)
         if own and workspace.model_card.exists():
