@@ -1,4 +1,4 @@
-"""Many rows over HTTP: accepted when they are safe, the same bytes as asked for one by one, refused with their place."""
+"""Many rows over HTTP: safe once accepted, the same bytes as asked for one by one, refused with their place."""
 
 import csv
 import time
