@@ -31,7 +31,7 @@ _GRACE = 5  # seconds for answers that are on their way, once the server is aske
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Serve; 0 after SIGTERM or SIGINT, or with a line on stderr 2 for a user's mistake and 75 where a store is away."""
+    """Serve; 0 after SIGTERM or SIGINT, or with a line on stderr 2 (a user's mistake) or 75 (a store is away)."""
     options = _parser().parse_args(arguments)
     try:
         _serve(options)

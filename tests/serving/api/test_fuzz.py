@@ -1,6 +1,7 @@
 """What OpenAPI says of the API is so: schemathesis, with all its checks, finds nothing."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,7 +21,8 @@ CONFIG = SchemathesisConfig.from_dict(
     {
         "headers": {"Authorization": f"Bearer {TOKEN}"},
         "checks": {
-            "positive_data_acceptance": {"expected-statuses": ["2xx", "404", "406", "413", "415", "422", "429", "503"]}
+            "positive_data_acceptance": {"expected-statuses": ["2xx", "404", "406", "413", "415", "422", "429", "503"]},
+            "negative_data_rejection": {"expected-statuses": ["4xx"]},
         },
     }
 )
@@ -60,17 +62,17 @@ def cases(operation: Any) -> st.SearchStrategy[Any]:
     return st.one_of(*(operation.as_strategy(generation_mode=mode) for mode in modes))
 
 
-def api_to_fuzz(make_api: Callable[..., Api]) -> Api:
-    return make_api(count=2, steps=4, token=TOKEN, body=2**16)
+def api_to_fuzz(make_api: Callable[..., Api], folder: Path) -> Api:
+    return make_api(jobs=folder, count=2, steps=4, token=TOKEN, body=2**16)
 
 
-def test_a_short_fuzz_finds_nothing(make_api: Callable[..., Api]) -> None:
-    statuses = fuzzed(api_to_fuzz(make_api), 4)
+def test_a_short_fuzz_finds_nothing(make_api: Callable[..., Api], tmp_path: Path) -> None:
+    statuses = fuzzed(api_to_fuzz(make_api, tmp_path), 4)
     assert max(statuses) < 500
 
 
 @pytest.mark.slow
-def test_a_long_fuzz_finds_nothing(make_api: Callable[..., Api]) -> None:
-    statuses = fuzzed(api_to_fuzz(make_api), 300)
+def test_a_long_fuzz_finds_nothing(make_api: Callable[..., Api], tmp_path: Path) -> None:
+    statuses = fuzzed(api_to_fuzz(make_api, tmp_path), 300)
     assert {200, 422} <= set(statuses)
     assert max(statuses) < 500

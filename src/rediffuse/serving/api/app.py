@@ -6,7 +6,7 @@ from typing import Any
 from fastapi import APIRouter, FastAPI
 
 from rediffuse.serving.api.errors import Bugs, install
-from rediffuse.serving.api.guards import OPEN, KnownHost, KnownToken, Plainly
+from rediffuse.serving.api.guards import OPEN, KnownHost, KnownToken, Plainly, ShortBody
 from rediffuse.serving.api.images import images_router
 from rediffuse.serving.api.jobs import jobs_router
 from rediffuse.serving.api.metrics import Counted, Metrics, metrics_router
@@ -50,7 +50,6 @@ def create_app(
         description=_ABOUT,
         docs_url=None,
         redoc_url=None,
-        max_body_size=settings.body,
         redirect_slashes=False,
     )
     install(app)
@@ -62,6 +61,7 @@ def create_app(
         app.include_router(router)
     # The last one added is asked first.
     app.add_middleware(Bugs)
+    app.add_middleware(ShortBody, most=settings.body)
     if settings.token is not None:
         app.add_middleware(KnownToken, token=settings.token.encode("utf-8"))
         _describe_token(app)
