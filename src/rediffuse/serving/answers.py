@@ -2,10 +2,11 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Generator, Hashable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from functools import lru_cache
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -48,7 +49,7 @@ class Moment:
 
 @dataclass(frozen=True)
 class Answers:
-    """A model that answers, from one thread at a time.
+    """A model that answers: draws from one thread at a time, and may be asked for anything else by others meanwhile.
 
     Args:
         model: the weights that are sampled.
@@ -72,6 +73,7 @@ class Answers:
     identity: str
     card: str
     _ready: dict[Settings, Sampling] = field(default_factory=dict, repr=False, compare=False)
+    _lock: Lock = field(default_factory=Lock, repr=False, compare=False)
 
     @classmethod
     def load(cls, settings: Path, weights: Path, reference: Path | None, card: Path | None = None) -> "Answers":
@@ -153,7 +155,7 @@ class Answers:
         """What images must share to be drawn in one batch."""
         return wanted.settings, len(wanted.terms) if _is_composed(wanted) else 0
 
-    def moments(self, wanted: Sequence[Wanted]) -> Iterator[Moment]:
+    def moments(self, wanted: Sequence[Wanted]) -> Generator[Moment, None, None]:
         """Draw one batch, step by step; to close the iterator stops the work.
 
         Args:
@@ -202,37 +204,46 @@ class Answers:
         return [self.classes.index(term.label) for term in wanted.terms] or [-1]
 
     def _sampling(self, settings: Settings) -> Sampling:
-        if settings in self._ready:
-            return self._ready[settings]
+        """Made once for those that ask for it again."""
+        with self._lock:
+            sampling = self._ready.pop(settings, None) or self._new_sampling(settings)
+            # The latest ones stay.
+            self._ready[settings] = sampling
+            while len(self._ready) > KEPT:
+                self._ready.pop(next(iter(self._ready)))
+        return sampling
+
+    def _new_sampling(self, settings: Settings) -> Sampling:
+        if settings.guidance != 1 and (why := self._why_not_guided()):
+            raise NotAllowedError("guidance", f"guidance is {settings.guidance}; 1 is allowed, because {why}")
+        try:
+            return Sampling.of(self.model, self._params(settings), self.device, reference=self.reference)
+        except UserError as error:
+            # All else was looked at before: the grid has no such number of steps.
+            raise NotAllowedError("steps", str(error).removeprefix("params.yaml: ")) from None
+
+    def _params(self, settings: Settings) -> SampleParams:
+        """The section `sample` with these settings; another sampler comes without the extras of the model's own."""
         if settings.sampler not in self.samplers:
             raise NotAllowedError(
                 "sampler", f"sampler is {settings.sampler!r}; this model can be asked for {', '.join(self.samplers)}"
             )
-        if settings.guidance != 1 and self.unguided and settings != self.settings:
-            raise NotAllowedError("guidance", f"guidance is {settings.guidance}; 1 is allowed, because {self.unguided}")
-        asked: dict[str, Any] = {
-            "sampler": settings.sampler,
-            "steps": settings.steps,
-            "guidance": settings.guidance,
-            "temperature": settings.temperature,
-        }
+        asked = asdict(settings)
         if settings.sampler != self.sample.sampler:
             asked |= plainly(settings.sampler, self.model.description["process"]["name"])
         try:
-            sample = SampleParams.model_validate(self.sample.model_dump() | asked)
+            return SampleParams.model_validate(self.sample.model_dump() | asked)
         except ValidationError as error:
             first = error.errors()[0]
             name = str(first["loc"][0]) if first["loc"] else "sampler"
             raise NotAllowedError(name, f"{name} is {asked.get(name)!r}; {first['msg']}") from None
-        try:
-            sampling = Sampling.of(self.model, sample, self.device, reference=self.reference)
-        except UserError as error:
-            name = "guidance" if "sample.guidance" in str(error) else "steps"
-            raise NotAllowedError(name, str(error).removeprefix("params.yaml: ")) from None
-        while len(self._ready) >= KEPT:
-            self._ready.pop(next(iter(self._ready)))
-        self._ready[settings] = sampling
-        return sampling
+
+    def _why_not_guided(self) -> str | None:
+        if self.sample.guidance_reference == "snapshot" and self.reference is None:
+            return "sample.guidance was 1 when it was packed, and so it holds no snapshot to be guided by"
+        if self.sample.guidance_reference == "label" and not self.classes:
+            return "the model knows no labels"
+        return self.unguided
 
 
 @dataclass(frozen=True)

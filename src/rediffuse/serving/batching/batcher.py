@@ -2,10 +2,10 @@
 
 import threading
 import time
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from functools import cache, partial
-from typing import Protocol, cast
+from typing import Protocol
 
 import numpy as np
 
@@ -173,7 +173,7 @@ class Batcher:
         # The loading of another model, in another thread, may have settled it otherwise.
         runtime.enter(batch.answers.runtime, batch.answers.device)
         last: Moment | None = None
-        moments = cast("Generator[Moment, None, None]", batch.answers.moments(batch.wanted))
+        moments = batch.answers.moments(batch.wanted)
         with closing(moments):
             for last in moments:
                 if not self._goes_on(batch):
