@@ -3,7 +3,7 @@ BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export MLFLOW_DISABLE_TELEMETRY := true
 
-.PHONY: all help setup test test-slow faults lint format scores leaderboard compare verify sync ui states clear-states lock
+.PHONY: all help setup test test-slow faults lint format scores leaderboard compare verify sync ui serve demo states clear-states lock
 .DEFAULT_GOAL := all
 
 all: setup  ## set up and run the pipeline: data, model, samples, scores
@@ -55,6 +55,12 @@ ui: setup  ## open MLflow on http://127.0.0.1:5000 (PORT=... for another port)
 	MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false mlflow ui --workers 1 --port $(or $(PORT),5000) \
 		--backend-store-uri $(or $(MLFLOW_TRACKING_URI),sqlite:///mlflow.db)
 
+serve: $(BIN)/.serving  ## serve the champion (API and page) on http://127.0.0.1:8000 (OPTIONS=... for the command)
+	@python -m rediffuse.serving $(OPTIONS)
+
+demo: $(BIN)/.serving  ## the same, and open the page in a browser
+	@python -m rediffuse.serving --open $(OPTIONS)
+
 states: setup  ## the unfinished trainings that .pipeline keeps, and their sizes
 	@python -m rediffuse.states
 
@@ -72,6 +78,10 @@ $(BIN)/.pipeline: $(BIN)/python pyproject.toml requirements.lock
 	$(BIN)/python -m pip install --quiet --constraint requirements.lock --editable '.[pipeline]'
 	@touch $@
 
+$(BIN)/.serving: $(BIN)/python pyproject.toml requirements.lock
+	$(BIN)/python -m pip install --quiet --constraint requirements.lock --editable '.[serving]'
+	@touch $@ $(BIN)/.pipeline
+
 $(BIN)/.test: $(BIN)/python pyproject.toml requirements.lock
 	$(BIN)/python -m pip install --quiet --constraint requirements.lock --editable '.[pipeline,test]'
-	@touch $@ $(BIN)/.pipeline
+	@touch $@ $(BIN)/.pipeline $(BIN)/.serving

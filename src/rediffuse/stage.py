@@ -76,38 +76,46 @@ def run_stage(
     exception is a bug and keeps its traceback.
     """
     name = stage.__name__
+    with ending(name):
+        workspace = Workspace.here()
+        params = load_params(workspace.params)
+        with joined(f"stages.{name}", params.runtime) as member:
+            # Each may have read a params.yaml of its own; all must exchange and save at the same steps.
+            params = params.model_copy(update={"runtime": member.broadcast(params.runtime)})
+            if member.first:
+                check_inputs(workspace, name)
+            else:
+                params = params.model_copy(update={"runtime": _silent(params.runtime)})
+            with _run_of(name, params, workspace, tracked and params.runtime.tracking) as run:
+                refused: VerdictError | None = None
+                with disk_told(workspace.root, workspace.home):
+                    try:
+                        stage(params, workspace, run) if live else stage(params, workspace)
+                    except VerdictError as error:
+                        refused = error
+                    # All is written; to leave now would only have it made again.
+                    stay()
+                    if member.first:
+                        write_record(workspace, name)
+                run.finish_stage(name, refused=refused is not None)
+                if refused:
+                    raise refused
+
+
+@contextmanager
+def ending(name: str) -> Iterator[None]:
+    """All that a process of this name does, which it may be asked to leave; see `run_stage` for how it ends."""
     try:
         with watched(name):
-            workspace = Workspace.here()
-            params = load_params(workspace.params)
-            with joined(f"stages.{name}", params.runtime) as member:
-                # Each may have read a params.yaml of its own; all must exchange and save at the same steps.
-                params = params.model_copy(update={"runtime": member.broadcast(params.runtime)})
-                if member.first:
-                    check_inputs(workspace, name)
-                else:
-                    params = params.model_copy(update={"runtime": _silent(params.runtime)})
-                with _run_of(name, params, workspace, tracked and params.runtime.tracking) as run:
-                    refused: VerdictError | None = None
-                    with _disk_told(workspace):
-                        try:
-                            stage(params, workspace, run) if live else stage(params, workspace)
-                        except VerdictError as error:
-                            refused = error
-                        # All is written; to leave now would only have it made again.
-                        stay()
-                        if member.first:
-                            write_record(workspace, name)
-                    run.finish_stage(name, refused=refused is not None)
-                    if refused:
-                        raise refused
+            yield
     except (UserError, TryAgainError, LeavingError) as error:
         sys.stderr.write(f"stage {name}: {' '.join(str(error).split())}\n")
         sys.exit(error.exit_code)
 
 
 @contextmanager
-def _disk_told(workspace: Workspace) -> Iterator[None]:
+def disk_told(*roots: Path) -> Iterator[None]:
+    """Tell a full disk as `TryAgainError`, and a file below `roots` that this user may not use as `UserError`."""
     try:
         yield
     except OSError as error:
@@ -115,9 +123,7 @@ def _disk_told(workspace: Workspace) -> Iterator[None]:
         where = f" ({file})" if file else ""
         if error.errno in _FULL:
             raise TryAgainError(f"{error.strerror}{where}; make room, and the same command goes on") from error
-        ours = isinstance(file, str) and any(
-            Path(file).absolute().is_relative_to(root) for root in (workspace.root, workspace.home)
-        )
+        ours = isinstance(file, str) and any(Path(file).absolute().is_relative_to(root.absolute()) for root in roots)
         if error.errno in _FORBIDDEN and ours:
             raise UserError(f"{error.strerror}{where}; this user must be able to read and write there") from error
         raise
