@@ -1,7 +1,7 @@
 """How a network is run: layout of its memory, compiled or not, precision. Each gives other last bits, no other result.
 
 `runtime.profile: auto` is `plain` on every device. On a CPU that was measured (docs/performance.md): channels-last
-gains nothing on the default networks, and a compiler 5 to 20 %, for which the machine needs one and half a minute. On
+gains nothing on the default networks, and a compiler 5 to 20 %, for which it takes 20 to 40 seconds at each start. On
 CUDA the compiled profiles are there to be chosen; `benchmarks.gpu` times them, `benchmarks.repeat` proves their bytes.
 """
 
