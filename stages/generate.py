@@ -6,6 +6,7 @@ parameters but of a file that anybody may write. The folder says itself what it 
 
 import argparse
 import sys
+from functools import partial
 from pathlib import Path
 
 from rediffuse.errors import UserError
@@ -13,10 +14,10 @@ from rediffuse.leaving import stay
 from rediffuse.params import load_params
 from rediffuse.progress import image_bar
 from rediffuse.serving.answers import Answers
+from rediffuse.serving.jobs.drawing import Tally, complete
 from rediffuse.serving.jobs.folder import opened
 from rediffuse.serving.jobs.items import Item, RowError, items_of
 from rediffuse.serving.jobs.prompts_file import PromptsFile, PromptsFileError, read_prompts
-from rediffuse.serving.jobs.running import Tally, complete
 from rediffuse.serving.models import source
 from rediffuse.serving.models.edition import load
 from rediffuse.stage import disk_told, ending
@@ -35,7 +36,7 @@ def generate(prompts: Path, out: Path, answers: Answers, *, progress: bool) -> T
         opened(out, asked.requests, answers, items) as folder,
         image_bar("generate", len(items), shown=progress) as bar,
     ):
-        return complete(folder, items, answers, answers.images, bar)
+        return complete(folder, items, answers, lambda wanted: partial(answers.images, wanted), bar)
 
 
 def _read(prompts: Path) -> PromptsFile:

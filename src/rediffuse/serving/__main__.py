@@ -58,7 +58,7 @@ def _serve(options: argparse.Namespace) -> None:
         waiting=max(options.most_waiting, options.most_images),
         patience=options.patience,
         timeout=2 * options.patience,
-        hosts=(*LOOPBACK, options.host),
+        hosts=(*LOOPBACK, options.host.lower()),
         token=token,
     )
     metrics = Metrics()

@@ -10,7 +10,8 @@ import pytest
 
 from rediffuse.serving.api import ApiSettings, create_app
 from rediffuse.serving.batching import Batcher
-from rediffuse.serving.jobs.runner import JobLimits, Jobs
+from rediffuse.serving.jobs.runner import Jobs
+from rediffuse.serving.jobs.state import JobLimits
 from rediffuse.serving.jobs.store import JobStore
 from rediffuse.serving.models import Models
 from tests.serving.api.conftest import Api, called
@@ -75,6 +76,9 @@ def test_a_job_gives_the_files_that_single_requests_give(api: Api) -> None:
     again = as_csv.headers["location"]
     assert done(api.client, again)["of"] == 3
     assert api.client.get(f"{again}/images/2.png").content == api.client.get(f"{where}/images/2.png").content
+    assert [job["id"] for job in api.client.get("/v1/jobs").json()["jobs"]] == [
+        each.rpartition("/")[2] for each in (where, again)
+    ]
     assert api.client.delete(where).status_code == 204
     assert [api.client.get(f"{where}{path}").status_code for path in ("", "/manifest.csv", "/images/0.png")] == [
         404

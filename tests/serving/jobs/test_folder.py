@@ -4,8 +4,9 @@ import csv
 import hashlib
 import os
 import signal
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +15,12 @@ import pytest
 
 from rediffuse import files
 from rediffuse.errors import TryAgainError, UserError
+from rediffuse.serving.jobs import folder as job_folder
+from rediffuse.serving.jobs.drawing import Tally, complete
 from rediffuse.serving.jobs.folder import COLUMNS, opened
 from rediffuse.serving.jobs.items import RowError, items_of
-from rediffuse.serving.jobs.running import Tally, complete
 from rediffuse.serving.record import read_record
-from rediffuse.serving.request import ImageRequest
+from rediffuse.serving.request import ImageRequest, wanted
 from rediffuse.serving.wanted import Wanted
 from tests.serving.jobs.stand_in import StandIn
 
@@ -38,7 +40,7 @@ class KilledError(BaseException):
 def draw(path: Path, answers: Any, rows: Sequence[ImageRequest] = ROWS, seen: Any = lambda _: None) -> Tally:
     items = items_of(rows, answers)
     with opened(path, rows, answers, items) as folder:
-        return complete(folder, items, answers, answers.images, seen)
+        return complete(folder, items, answers, lambda wanted: partial(answers.images, wanted), seen)
 
 
 def contents(path: Path) -> dict[str, bytes]:
@@ -86,9 +88,9 @@ def test_images_of_one_kind_are_drawn_together_whatever_stands_between_them(tmp_
 def test_a_job_killed_at_any_write_goes_on_to_the_same_bytes(
     tmp_path: Path, whole: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write, left = files.write_bytes, [0]
+    left = [0]
 
-    def killed(path: Path, content: bytes) -> None:
+    def killed(write: Callable[[Path, bytes], None], path: Path, content: bytes) -> None:
         # Before the file is there, and with what a killed process leaves of it.
         if not left[0]:
             path.with_name(f".4711.{path.name}").write_bytes(content[: len(content) // 2])
@@ -96,7 +98,8 @@ def test_a_job_killed_at_any_write_goes_on_to_the_same_bytes(
         left[0] -= 1
         write(path, content)
 
-    monkeypatch.setattr(files, "write_bytes", killed)
+    monkeypatch.setattr(files, "write_bytes", partial(killed, files.write_bytes))
+    monkeypatch.setattr(job_folder, "_put", partial(killed, job_folder._put))
     # No power is cut here, and hundreds of waits for the disk are long.
     monkeypatch.setattr(os, "fsync", lambda _: None)
     # The job, its images, and the manifest three times.
@@ -122,9 +125,8 @@ def test_a_process_that_is_killed_leaves_what_another_goes_on_from(tmp_path: Pat
     child = os.fork()
     if not child:
         # In the middle of the second batch's second file.
-        read = files.fsync_directory
-        left = iter(range(8, 0, -1))
-        files.fsync_directory = lambda path: read(path) if next(left) > 1 else os.kill(os.getpid(), signal.SIGKILL)
+        write, left = job_folder._put, iter(range(7, 0, -1))
+        job_folder._put = lambda *file: write(*file) if next(left) > 1 else os.kill(os.getpid(), signal.SIGKILL)
         draw(tmp_path, StandIn())
         os._exit(0)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
@@ -146,7 +148,66 @@ def test_on_the_way_the_manifest_is_a_beginning_of_the_last_one(tmp_path: Path, 
     assert all(whole["manifest.csv"].startswith(each) for each in beginnings)
 
 
-@pytest.mark.parametrize("damage", ["cut", "flipped", "another", "none"])
+def test_a_power_cut_at_any_moment_loses_nothing_that_was_told(
+    tmp_path: Path, whole: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    safe: dict[int, bytes] = {}  # what the disk holds of each file, by its number
+
+    def noted(descriptor: int) -> None:
+        if not os.path.isdir(f"/proc/self/fd/{descriptor}"):  # noqa: PTH112
+            safe[os.fstat(descriptor).st_ino] = os.pread(descriptor, 10**6, 0)
+
+    monkeypatch.setattr(os, "fsync", noted)
+    told: list[dict[str, bytes]] = []
+
+    def after_a_cut(_: int = 0) -> None:
+        # A name may be there before what it names.
+        told.append({each.name: safe.get(each.stat().st_ino, b"") for each in tmp_path.glob("*")})
+
+    draw(tmp_path / "job", StandIn(), seen=lambda _: None)
+    tmp_path = tmp_path / "job"
+    after_a_cut()
+    assert told[0] == whole
+    # Cut while it is drawn: what is listed is safe, and what is not is found and drawn again.
+    for at in range(2, 5):
+        path, left = tmp_path.parent / str(at), iter(range(at, 0, -1))
+
+        def cut(_: int, left: Any = left) -> None:
+            if next(left) == 1:
+                raise KilledError
+
+        with pytest.raises(KilledError):
+            draw(path, StandIn(), seen=cut)
+        for file in path.iterdir():
+            file.write_bytes(safe.get(file.stat().st_ino, b""))
+        torn = {name for name, content in contents(path).items() if not content}
+        assert torn
+        listed = (path / "manifest.csv").read_text() if (path / "manifest.csv").exists() else ""
+        assert not any(name in listed for name in torn)
+        again = StandIn()
+        draw(path, again)
+        assert contents(path) == whole
+        assert len(again.drawn) < 12 or not listed
+
+
+def test_the_next_batch_is_asked_for_before_the_last_one_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers, told = StandIn(), []
+
+    def ask(wanted: Sequence[Wanted]) -> Callable[[], list[np.ndarray]]:
+        told.append(f"ask {len(wanted)}")
+        return partial(answers.images, wanted)
+
+    put = job_folder._put
+    monkeypatch.setattr(job_folder, "_put", lambda *file: (told.append("write"), put(*file)))
+    items = items_of(ROWS, answers)  # type: ignore[arg-type]
+    with opened(tmp_path, ROWS, answers, items) as folder:  # type: ignore[arg-type]
+        complete(folder, items, answers, ask)  # type: ignore[arg-type]
+    assert told[:9] == ["ask 4", "ask 4", *["write"] * 4, "ask 1", *["write"] * 2]
+
+
+@pytest.mark.parametrize("damage", ["cut", "flipped", "another", "none", "end", "longer"])
 def test_an_image_that_is_damaged_or_another_is_drawn_again_and_no_other(
     tmp_path: Path, whole: dict[str, bytes], damage: str
 ) -> None:
@@ -155,7 +216,15 @@ def test_an_image_that_is_damaged_or_another_is_drawn_again_and_no_other(
     content = bytearray(bad.read_bytes())
     if damage == "flipped":
         content[content.index(b"IDAT") + 30] ^= 255
-    bad.write_bytes({"cut": content[:-40], "another": whole[FILES[3]], "none": b""}.get(damage, content))
+    bad.write_bytes(
+        {
+            "cut": content[:-40],
+            "another": whole[FILES[3]],
+            "none": b"",
+            "end": content[:-8] + bytes(8),
+            "longer": content + bytes(9),
+        }.get(damage, content)
+    )
     answers = StandIn()
     assert draw(tmp_path, answers) == Tally(11, 1)
     assert [(each.origin.seed, each.origin.index) for each in answers.drawn] == [(2, 5)]
@@ -228,3 +297,10 @@ def test_a_row_that_can_not_be_drawn_is_named_before_anything_is(
     with pytest.raises(RowError) as refused:
         items_of(rows, StandIn(), 20)  # type: ignore[arg-type]
     assert (refused.value.row, refused.value.field) == (row, field)
+
+
+def test_a_row_that_a_server_of_more_images_would_allow_is_refused_before_it_is_accepted() -> None:
+    # Or it would be accepted, and fail when it is drawn.
+    many = ImageRequest(prompt="cat", count=1001)
+    with pytest.raises(RowError, match="1001 images are more than 1000"):
+        items_of([many], StandIn(), meant=lambda row: wanted(row, StandIn(), 2000))  # type: ignore[arg-type]

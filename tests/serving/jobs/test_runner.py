@@ -14,10 +14,12 @@ from typing import Any
 import pytest
 
 from rediffuse import files
-from rediffuse.errors import UserError
+from rediffuse.errors import TryAgainError, UserError
 from rediffuse.serving.batching import BusyError
+from rediffuse.serving.jobs import folder as job_folder
 from rediffuse.serving.jobs.items import items_of
-from rediffuse.serving.jobs.runner import JobLimits, Jobs, JobState, TooManyJobsError
+from rediffuse.serving.jobs.runner import Jobs
+from rediffuse.serving.jobs.state import JobLimits, JobState, TooManyJobsError
 from rediffuse.serving.jobs.store import JobStore
 from rediffuse.serving.request import ImageRequest
 from tests.serving.jobs.stand_in import StandIn
@@ -192,7 +194,7 @@ def test_a_job_that_was_cancelled_by_a_server_that_was_killed_is_not_gone_on_wit
 def test_a_full_disk_is_waited_for_and_an_error_is_the_jobs_own(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    models, write = Served(None, none=StandIn()), files.write_bytes
+    models, write = Served(None, none=StandIn()), job_folder._put
     full = Event()
 
     def nearly_full(path: Path, content: bytes) -> None:
@@ -200,7 +202,7 @@ def test_a_full_disk_is_waited_for_and_an_error_is_the_jobs_own(
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
         write(path, content)
 
-    monkeypatch.setattr(files, "write_bytes", nearly_full)
+    monkeypatch.setattr(job_folder, "_put", nearly_full)
     with server(tmp_path, models) as jobs:
         job = accept(jobs, models)
         until(jobs, job, lambda state: state is not None and "No space left on device" in str(state.error))
@@ -215,6 +217,57 @@ def test_a_full_disk_is_waited_for_and_an_error_is_the_jobs_own(
         job = accept(jobs, models)
         assert ended(jobs, job) == ("failed", 0, 12, "ZeroDivisionError while it was drawn; the server's log has more")
     assert "ZeroDivisionError: secret" in capsys.readouterr().err
+
+
+def test_a_job_whose_model_can_not_be_had_now_waits_and_can_be_cancelled(tmp_path: Path) -> None:
+    models = Served("1", **{"1": StandIn("a" * 64), "2": StandIn("b" * 64)})
+    with server(tmp_path, models, Drawing(0)) as jobs:
+        first, second = accept(jobs, models), accept(jobs, models)
+    models.version, tries = "2", 0
+
+    def away(_: str) -> Any:
+        nonlocal tries
+        tries += 1
+        raise TryAgainError("the registry is away")
+
+    found, models.named = models.named, away  # type: ignore[method-assign]
+    with server(tmp_path, models) as jobs:
+        until(jobs, first, lambda state: state is not None and state.error == "the registry is away")
+        assert jobs.remove(first)
+        until(jobs, first, lambda state: state is None)
+        assert tries < 100
+        models.named = found  # type: ignore[method-assign]
+        assert ended(jobs, second) == ("done", 12, 12, None)
+
+
+def test_a_full_disk_accepts_no_job_and_lets_one_be_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    models, batcher = Served(None, none=StandIn()), Drawing(1)
+    with server(tmp_path, models, batcher) as jobs:
+        job = accept(jobs, models)
+        assert batcher.asked.wait(60)
+
+        def full(*_: Any) -> None:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+        monkeypatch.setattr(files, "write_bytes", full)
+        with pytest.raises(TryAgainError, match="can't be kept: No space left"):
+            accept(jobs, models)
+        assert jobs.remove(job)
+        until(jobs, job, lambda state: state is None)
+        assert jobs.states() == []
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_can_not_be_read_is_told_and_never_taken_for_an_empty_job(tmp_path: Path) -> None:
+    models = Served(None, none=StandIn())
+    with server(tmp_path, models, Drawing(0)) as jobs:
+        job = accept(jobs, models)
+    (tmp_path / job / "out" / "job.json").unlink()
+    with server(tmp_path, models) as jobs:
+        assert ended(jobs, job) == ("failed", 0, 12, "the rows of this job are gone: there is no job.json")
+    (tmp_path / job / "ended.json").write_text("[]")
+    with pytest.raises(UserError, match="can't be read"), server(tmp_path, models):
+        pass
 
 
 def test_no_more_is_accepted_than_may_wait_or_be_kept_and_no_second_server(tmp_path: Path) -> None:

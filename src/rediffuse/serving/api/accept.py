@@ -41,7 +41,12 @@ def _range(part: str) -> tuple[str, float]:
     return name, quality if 0 <= quality <= 1 else 0.0
 
 
+def media_type(content_type: str | None) -> str:
+    """What a body is said to be, without parameters and in lower case; empty: nothing is said."""
+    return (content_type or "").partition(";")[0].strip().lower()
+
+
 def is_json(content_type: str | None) -> bool:
     """Whether a body is said to be JSON."""
-    name = (content_type or "").partition(";")[0].strip().lower()
+    name = media_type(content_type)
     return name == "application/json" or (name.startswith("application/") and name.endswith("+json"))

@@ -6,7 +6,7 @@ from typing import Any
 from fastapi import APIRouter, FastAPI
 
 from rediffuse.serving.api.errors import Bugs, install
-from rediffuse.serving.api.guards import OPEN, KnownHost, KnownToken, Plainly, ShortBody
+from rediffuse.serving.api.guards import OPEN, Heads, KnownHost, KnownToken, Plainly, ShortBody
 from rediffuse.serving.api.images import images_router
 from rediffuse.serving.api.jobs import jobs_router
 from rediffuse.serving.api.metrics import Counted, Metrics, metrics_router
@@ -68,6 +68,7 @@ def create_app(
     elif settings.hosts is not None:
         app.add_middleware(KnownHost, hosts=settings.hosts)
     app.add_middleware(Plainly)
+    app.add_middleware(Heads)
     app.add_middleware(Counted, metrics=metrics)
     return app
 

@@ -102,6 +102,28 @@ class ShortBody:
 
 
 @dataclass(frozen=True)
+class Heads:
+    """Answers HEAD as GET, without the body (RFC 9110, 9.3.2): of every route, so that none forgets it."""
+
+    app: ASGIApp
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """As the app."""
+        if scope["type"] != "http" or scope["method"] != "HEAD":
+            return await self.app(scope, receive, send)
+
+        async def headless(message: Message) -> None:
+            await send({**message, "body": b""} if message["type"] == "http.response.body" else message)
+
+        # A scope of its own: the server looks at the method, too.
+        asked = {**scope, "method": "GET"}
+        try:
+            await self.app(asked, receive, headless)
+        finally:
+            scope["route"] = asked.get("route")
+
+
+@dataclass(frozen=True)
 class Plainly:
     """Says of every answer that it is what its type says, is for no other site to frame, and is not to be kept."""
 

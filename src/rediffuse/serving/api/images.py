@@ -75,7 +75,7 @@ def images_router(service: Service) -> APIRouter:
         Answers with `application/json`, with `image/png` (one image alone), or with `text/event-stream`: the events
         `queued`, `step` (the images on their way), `done` (as the JSON) or `error`.
         """
-        form = preferred(request.headers.get("accept"), (JSON, PNG, EVENTS))
+        form = preferred(", ".join(request.headers.getlist("accept")), (JSON, PNG, EVENTS))
         if form is None:
             raise RefusedError(
                 406, "no such answer is given here", field="Accept", allowed=", ".join((JSON, PNG, EVENTS))

@@ -1,7 +1,6 @@
 """`/v1/jobs`: many rows at once, drawn when nobody else waits, and kept until somebody deletes them."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Request, Response
@@ -9,20 +8,22 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.concurrency import run_in_threadpool
 
-from rediffuse.serving.api.accept import is_json
+from rediffuse.errors import TryAgainError
+from rediffuse.serving.api.accept import is_json, media_type
 from rediffuse.serving.api.drawing import ENDING
 from rediffuse.serving.api.errors import RefusedError, refusals
+from rediffuse.serving.api.images import JSON, PNG
 from rediffuse.serving.api.service import Service
 from rediffuse.serving.batching import ClosedError
 from rediffuse.serving.jobs.items import RowError, items_of
 from rediffuse.serving.jobs.prompts_file import PromptsFileError, read_prompts
-from rediffuse.serving.jobs.runner import Jobs, JobState, TooManyJobsError
+from rediffuse.serving.jobs.runner import Jobs
+from rediffuse.serving.jobs.state import JobState, State, TooManyJobsError
 from rediffuse.serving.jobs.store import Accepted
-from rediffuse.serving.models import Listing, Served
 from rediffuse.serving.request import ImageRequest, parsed
 from rediffuse.serving.wanted import NotAllowedError
 
-JSON, CSV, PNG = "application/json", "text/csv", "image/png"
+CSV = "text/csv"
 
 Id = Annotated[str, Path(pattern="^[0-9a-f]{32}$", description="of the job: 32 hex digits")]
 Number = Annotated[int, Path(ge=0, le=999_999, description="of the image, through all rows, from 0")]
@@ -40,7 +41,7 @@ class JobAnswer(BaseModel):
     """How far a job is."""
 
     id: str
-    state: str = Field(description="waiting | drawing | done | failed | cancelled")
+    state: State = Field(description="cancelled: about to be gone")
     done: int = Field(description="images that are there")
     of: int = Field(description="images in all")
     error: str | None = Field(description="why it failed, or what it waits for")
@@ -49,6 +50,16 @@ class JobAnswer(BaseModel):
     model: str = Field(description="identity of the model that it was accepted with")
 
 
+class JobsAnswer(BaseModel):
+    """How far all jobs are."""
+
+    jobs: list[JobAnswer]
+
+
+_ACCEPTED = {
+    "description": "The job is safe on the disk.",
+    "headers": {"Location": {"description": "of the job", "required": True, "schema": {"type": "string"}}},
+}
 _ROWS = {"type": "array", "minItems": 1, "items": {"$ref": "#/components/schemas/ImageRequest"}}
 _BODY = {
     "required": True,
@@ -78,18 +89,27 @@ def jobs_router(service: Service, jobs: Jobs) -> APIRouter:
 
     @router.post(
         "/v1/jobs", status_code=202, response_model=JobAnswer, summary="Draw many rows in the background",
-        responses=refusals(400, 404, 413, 415, 422, 429, 503), openapi_extra={"requestBody": _BODY},
+        responses={202: _ACCEPTED, **refusals(400, 404, 413, 415, 422, 429, 503)}, openapi_extra={"requestBody": _BODY},
     )  # fmt: skip
     async def accept(request: Request, response: Response) -> JobAnswer:
         """Answered when the job is safe on the disk; it is drawn when nobody waits for an image of a request."""
         kind = request.headers.get("content-type")
-        read = _json if is_json(kind) else _csv if (kind or "").partition(";")[0].strip().lower() == CSV else None
+        read = _json if is_json(kind) else _csv if media_type(kind) == CSV else None
         if read is None:
             raise RefusedError(415, "the body must be JSON or CSV", field="Content-Type", allowed=f"{JSON}, {CSV}")
         body = await request.body()
-        job = await run_in_threadpool(lambda: _accepted(service, jobs, *read(body, jobs.limits.rows)))
-        response.headers["Location"] = f"/v1/jobs/{job.id}"
-        return _answer(known(jobs.state(job.id)))
+
+        def kept() -> JobState | None:
+            return jobs.state(_accepted(service, jobs, *read(body, jobs.limits.rows)).id)
+
+        answer = _answer(known(await run_in_threadpool(kept)))
+        response.headers["Location"] = f"/v1/jobs/{answer.id}"
+        return answer
+
+    @router.get("/v1/jobs", summary="All jobs", responses=refusals())
+    def states() -> JobsAnswer:
+        """In the order of acceptance; also those whose acceptance somebody did not hear of."""
+        return JobsAnswer(jobs=[_answer(each) for each in jobs.states()])
 
     @router.get("/v1/jobs/{id}", summary="How far a job is", responses=refusals(404, 422))
     def state(id: Id) -> JobAnswer:
@@ -164,10 +184,9 @@ def _accepted(service: Service, jobs: Jobs, requests: Sequence[ImageRequest], pl
             allowed=requests[0].model or "null",
         )
     served = service.served(requests[0].model)
-    # One model for all rows, though another may take its place meanwhile.
-    alone = replace(service, models=_Alone(served))
     try:
-        items = items_of(requests, served.answers, jobs.limits.images, lambda request: alone.wanted(request)[1])
+        # Of one model for all rows, though another may take its place meanwhile.
+        items = items_of(requests, served.answers, jobs.limits.images, lambda row: service.images(row, served))
     except RowError as error:
         field = f"{places[error.row]}.{error.field}"
         raise RefusedError(422, f"{places[error.row]}: {error}", field=field) from None
@@ -175,25 +194,10 @@ def _accepted(service: Service, jobs: Jobs, requests: Sequence[ImageRequest], pl
         return jobs.accept(requests, items, served)
     except TooManyJobsError as error:
         raise RefusedError(429, str(error), retry_after=error.retry_after) from None
+    except TryAgainError as error:
+        raise RefusedError(503, str(error), retry_after=jobs.limits.retry) from None
     except ClosedError:
         raise RefusedError(503, "the server is ending", retry_after=ENDING) from None
-
-
-@dataclass(frozen=True)
-class _Alone:
-    """Models of which there is one."""
-
-    served: Served
-    trouble: None = None
-
-    def current(self) -> Served:
-        return self.served
-
-    def named(self, _: str) -> Served:
-        return self.served
-
-    def listed(self) -> list[Listing]:
-        return []
 
 
 def _answer(state: JobState) -> JobAnswer:

@@ -7,10 +7,11 @@ from fastapi import APIRouter, Query
 from starlette.concurrency import run_in_threadpool
 
 from rediffuse.prompts import LONGEST
+from rediffuse.serving.api.cost import most_evaluations
 from rediffuse.serving.api.errors import refusals
 from rediffuse.serving.api.images import MOST_FRAMES
 from rediffuse.serving.api.schemas import Health, Limits, ListedModel, ListedModels, ModelAnswer, OwnSettings
-from rediffuse.serving.api.service import Service, most_evaluations, most_steps
+from rediffuse.serving.api.service import Service, most_steps
 from rediffuse.serving.models import Served
 
 

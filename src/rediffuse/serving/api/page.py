@@ -61,11 +61,11 @@ def page_router() -> APIRouter:
     router = APIRouter(include_in_schema=False)
     known = page_files()
 
-    @router.api_route("/", methods=["GET", "HEAD"])
+    @router.get("/")
     def index(request: Request) -> Response:
         return known[INDEX].answer(request)
 
-    @router.api_route("/static/{name}", methods=["GET", "HEAD"])
+    @router.get("/static/{name}")
     def static(name: str, request: Request) -> Response:
         if name not in known:
             raise HTTPException(404, f"no file {name!r} of the page")

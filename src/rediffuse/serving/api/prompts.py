@@ -7,6 +7,7 @@ from fastapi import APIRouter, Depends, Request
 from starlette.concurrency import run_in_threadpool
 
 from rediffuse.prompts import PromptError, understand, written
+from rediffuse.serving.api.accept import media_type
 from rediffuse.serving.api.errors import RefusedError, refusals
 from rediffuse.serving.api.images import JSON, PNG, json_only
 from rediffuse.serving.api.schemas import MeantTerm, Question, RecordAnswer, Understanding, Variant
@@ -36,7 +37,7 @@ def prompts_router(service: Service) -> APIRouter:
     )  # fmt: skip
     async def record(request: Request) -> RecordAnswer:
         """The record that each image of the API carries; to ask for the same again gives the same pixels."""
-        if request.headers.get("content-type", "").partition(";")[0].strip().lower() != PNG:
+        if media_type(request.headers.get("content-type")) != PNG:
             raise RefusedError(415, "the body must be a PNG", field="Content-Type", allowed=PNG)
         try:
             found = read_record(await request.body())

@@ -1,11 +1,10 @@
 """What the routes share: the models, the queue, the limits."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from rediffuse.errors import TryAgainError
-from rediffuse.serving.answers import Answers, batches
+from rediffuse.serving.api.cost import evaluations, most_evaluations
 from rediffuse.serving.api.errors import RefusedError
 from rediffuse.serving.api.metrics import Metrics
 from rediffuse.serving.api.settings import ApiSettings
@@ -70,10 +69,18 @@ class Service:
         """The images that are asked for, and the model that draws them.
 
         Raises:
-            NotAllowedError: beyond a limit, or nothing that the model can do.
+            NotAllowedError: as `images`.
             RefusedError, UserError: as `served`.
         """
         served = self.served(request.model)
+        return served, self.images(request, served)
+
+    def images(self, request: ImageRequest, served: Served) -> list[Wanted]:
+        """The images that are asked for of this model, whichever the request names.
+
+        Raises:
+            NotAllowedError: beyond a limit, or nothing that the model can do.
+        """
         _check(request.steps, most_steps(self.settings, served.answers.settings), "steps")
         _check(request.guidance, self.settings.guidance, "guidance")
         _check(request.temperature, self.settings.temperature, "temperature")
@@ -85,7 +92,7 @@ class Service:
                 f"these images take {takes} evaluations of the network, whose batches are of "
                 f"{served.answers.batch_size}; at most {most} are allowed: ask for fewer steps or images",
             )
-        return served, images
+        return images
 
 
 def _check(asked: float | None, most: float, field: str) -> None:
@@ -97,27 +104,3 @@ def _check(asked: float | None, most: float, field: str) -> None:
 def most_steps(limits: ApiSettings, own: Settings) -> int:
     """The steps that may be asked for: the model's own in any case."""
     return max(limits.steps, own.steps)
-
-
-def most_evaluations(limits: ApiSettings, answers: Answers) -> int:
-    """Of the network, for one request: what one batch takes as the model has it in any case."""
-    own = answers.settings
-    return max(limits.evaluations, answers.batch_size * own.steps * _passes(own, 0, composed=False))
-
-
-def evaluations(answers: Answers, images: Sequence[Wanted]) -> int:
-    """Images that the network sees to draw these: each batch is drawn full, whatever is asked for of it.
-
-    Guidance by labels looks twice, a composition of n classes n + 1 times, and Heun's method at both ends of a step.
-    """
-    total = 0
-    for rows in batches(answers, images):
-        one = images[rows[0]]
-        composed = len(one.terms) > 1 or any(term.weight != 1 for term in one.terms)
-        total += answers.batch_size * one.settings.steps * _passes(one.settings, len(one.terms), composed=composed)
-    return total
-
-
-def _passes(settings: Settings, terms: int, *, composed: bool) -> int:
-    networks = terms + 1 if composed else 1 + (settings.guidance != 1)
-    return networks * (2 if settings.sampler == "heun" else 1)

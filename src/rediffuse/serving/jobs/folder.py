@@ -53,26 +53,38 @@ class JobFolder:
     path: Path
 
     def digest(self, item: Item) -> str | None:
-        """The SHA-256 of an image that is there, whole, and says of itself what the job asks for; None: of no other."""
+        """The SHA-256 of an image that is there, and is byte for byte what its pixels and the job's record make.
+
+        None: of no other: one of another record, and one that a power cut has torn wherever.
+        """
         try:
             content = (self.path / item.file).read_bytes()
             if read_record(content) != item.record:
                 return None
             with Image.open(io.BytesIO(content)) as image:
-                image.load()
+                pixels = np.asarray(image)
         except (FileNotFoundError, ValueError, OSError, SyntaxError):
             return None
-        return hashlib.sha256(content).hexdigest()
+        whole = png(pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1), item.record)
+        return hashlib.sha256(content).hexdigest() if content == whole else None
 
     def keep(self, item: Item, image: np.ndarray) -> str:
-        """Write an image, whole or not at all; gives its SHA-256.
+        """Put an image there; gives its SHA-256.
+
+        A reader sees all of it or nothing, also after a kill. After a power cut it may be torn until `settle` was
+        called: `digest` finds that, and it is drawn again, which costs less than to wait for the disk at each.
 
         Args:
             image: C×H×W, uint8.
         """
         content = png(image, item.record)
-        files.write_bytes(self.path / item.file, content)
+        _put(self.path / item.file, content)
         return hashlib.sha256(content).hexdigest()
+
+    def settle(self, item: Item) -> None:
+        """Make an image that is there survive a power cut; its name does once `write_manifest` was called after."""
+        with (self.path / item.file).open("rb") as kept:
+            os.fsync(kept.fileno())
 
     def write_manifest(self, items: Iterable[Item], digests: Iterable[str]) -> None:
         """Replace the manifest by one of these images, in this order."""
@@ -83,6 +95,16 @@ class JobFolder:
             told = asdict(item.record) | {"file": item.file, "row": item.row, "sha256": digest}
             table.writerow({column: told[column] for column in COLUMNS})
         files.write_bytes(self.path / MANIFEST, text.getvalue().encode())
+
+
+def _put(path: Path, content: bytes) -> None:
+    """As `files.write_bytes`, without its waits for the disk."""
+    temporary = path.with_name(f".{os.getpid()}.{path.name}")
+    try:
+        temporary.write_bytes(content)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 @contextmanager

@@ -72,6 +72,8 @@ def items_of(
             images = meant(request) if meant else wanted(request, answers, MOST_OF_A_ROW)
         except NotAllowedError as error:
             raise RowError(row, error.field, str(error)) from None
+        if len(images) > MOST_OF_A_ROW:
+            raise RowError(row, "count", f"{len(images)} images are more than {MOST_OF_A_ROW}, the most of one row")
         if len(items) + len(images) > most:
             raise RowError(row, "count", f"with this row there are more than {most} images, which is the most in a job")
         items += [Item(file_name(row, n), row, each, record_of(answers, each)) for n, each in enumerate(images)]

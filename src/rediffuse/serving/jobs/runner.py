@@ -6,84 +6,22 @@ import sys
 import threading
 import traceback
 from collections.abc import Sequence
-from concurrent.futures import CancelledError
-from dataclasses import dataclass
-from typing import Protocol
+from contextlib import suppress
 
 import numpy as np
 
 from rediffuse.errors import TryAgainError, UserError
-from rediffuse.serving.answers import Answers
-from rediffuse.serving.batching import Batcher, BusyError, ClosedError, PatienceError, Ticket
-from rediffuse.serving.jobs.folder import opened
-from rediffuse.serving.jobs.items import Item, RowError, items_of
-from rediffuse.serving.jobs.running import complete
+from rediffuse.serving.batching import Batcher, ClosedError, PatienceError
+from rediffuse.serving.jobs.attempt import ServedModels, attempt
+from rediffuse.serving.jobs.background import Background, StoppedError
+from rediffuse.serving.jobs.items import Item, RowError
+from rediffuse.serving.jobs.state import JobLimits, JobState, State, TooManyJobsError
 from rediffuse.serving.jobs.store import Accepted, Ended, JobStore
 from rediffuse.serving.models import Served
 from rediffuse.serving.request import ImageRequest
-from rediffuse.serving.wanted import NotAllowedError, Wanted
+from rediffuse.serving.wanted import NotAllowedError
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
-
-
-class ServedModels(Protocol):
-    """What is served; `models.Models` is one."""
-
-    def current(self) -> Served:
-        """The model that answers who names none."""
-        ...
-
-    def named(self, version: str) -> Served:
-        """Another version; KeyError, UserError, TryAgainError."""
-        ...
-
-
-class TooManyJobsError(Exception):
-    """No job more is accepted now. One line.
-
-    Args:
-        retry_after: seconds.
-    """
-
-    def __init__(self, message: str, retry_after: float) -> None:
-        super().__init__(message)
-        self.retry_after = retry_after
-
-
-@dataclass(frozen=True, kw_only=True)
-class JobLimits:
-    """What a server takes.
-
-    Args:
-        waiting: jobs that are not done, at most.
-        kept: jobs in all, with those that are done until somebody deletes them.
-        rows: of a job.
-        images: of a job.
-        retry: seconds until a disk that is full, or a store that does not answer, is tried again.
-    """
-
-    waiting: int = 16
-    kept: int = 256
-    rows: int = 10_000
-    images: int = 10_000
-    retry: float = 30.0
-
-
-@dataclass(frozen=True)
-class JobState:
-    """How far a job is.
-
-    Args:
-        state: waiting | drawing | done | failed | cancelled (its folder is about to go).
-        done: images that are there, `of` so many.
-        error: why it failed, or what it waits for.
-    """
-
-    job: Accepted
-    state: str
-    done: int
-    of: int
-    error: str | None
 
 
 class Jobs:
@@ -110,7 +48,7 @@ class Jobs:
         self._done = 0  # images of the one that is drawn
         self._trouble: str | None = None
         self._cancelled = self._closed = False
-        self._ticket: Ticket | None = None
+        self._background = Background(batcher, at_once)  # of the one that is drawn
         self._thread = threading.Thread(target=self._run, name="jobs", daemon=True)
 
     def start(self) -> None:
@@ -136,8 +74,7 @@ class Jobs:
         with self._changed:
             self._closed = True
             self._changed.notify_all()
-            if self._ticket:
-                self._ticket.cancel()
+            self._background.stop()
         if self._thread.is_alive():
             self._thread.join()
         self._store.close()
@@ -152,6 +89,7 @@ class Jobs:
 
         Raises:
             TooManyJobsError: others are to be done, or deleted, first.
+            TryAgainError: the disk is full.
             ClosedError: the server stops.
         """
         counts = np.bincount([item.row for item in items], minlength=len(requests)).tolist()
@@ -172,7 +110,12 @@ class Jobs:
                 model=served.answers.identity,
                 counts=tuple(counts),
             )
-            self._store.add(job, requests, served.answers)
+            try:
+                self._store.add(job, requests, served.answers)
+            except OSError as error:
+                if error.errno in _FULL:
+                    raise TryAgainError(f"the job can't be kept: {error.strerror}") from None
+                raise
             self._jobs[job.id] = job
             self._waiting.append(job)
             self._changed.notify_all()
@@ -182,16 +125,22 @@ class Jobs:
         """How far the job with this id is; None: there is none."""
         with self._changed:
             job = self._jobs.get(known)
-            if job is None:
-                return None
-            ended = self._ended.get(known)
-            if ended:
-                done = job.images if ended.state == "done" else self._store.drawn(job)
-                return JobState(job, ended.state, done, job.images, ended.error)
-            if job == self._drawing:
-                state = "cancelled" if self._cancelled else "drawing"
-                return JobState(job, state, self._done, job.images, self._trouble)
-            return JobState(job, "waiting", self._store.drawn(job), job.images, None)
+            return None if job is None else self._state(job)
+
+    def states(self) -> list[JobState]:
+        """How far each job is, in the order of acceptance."""
+        with self._changed:
+            return [self._state(job) for job in sorted(self._jobs.values(), key=lambda job: job.number)]
+
+    def _state(self, job: Accepted) -> JobState:
+        ended = self._ended.get(job.id)
+        if ended:
+            done = job.images if ended.state == "done" else self._store.drawn(job)
+            return JobState(job, ended.state, done, job.images, ended.error)
+        if job == self._drawing:
+            state: State = "cancelled" if self._cancelled else "drawing"
+            return JobState(job, state, self._done, job.images, self._trouble)
+        return JobState(job, "waiting", self._store.drawn(job), job.images, None)
 
     def image(self, known: str, number: int) -> bytes | None:
         """The file of an image, counted through all rows from 0; None: there is none, or not yet."""
@@ -210,12 +159,13 @@ class Jobs:
             if job is None:
                 return False
             if job == self._drawing:
-                # Its thread removes it, and the next server where this one is killed before.
-                self._store.end(job, Ended("cancelled"))
                 self._cancelled = True
+                self._background.stop()
                 self._changed.notify_all()
-                if self._ticket:
-                    self._ticket.cancel()
+                # Its thread removes it, and the next server where this one is killed before. A full disk keeps nobody
+                # from making room.
+                with suppress(OSError):
+                    self._store.end(job, Ended("cancelled"))
             else:
                 self._forget(job)
             return True
@@ -231,9 +181,12 @@ class Jobs:
         while job := self._next():
             try:
                 ended = self._attempt(job)
-            except _StoppedError:
+            except StoppedError:
                 # Cancelled, or the server stops: `_over` and `_next` know which.
                 ended = None
+            except ClosedError:
+                # Who draws stops, and so does this.
+                self._closed, ended = True, None
             except (TryAgainError, PatienceError) as error:
                 self._wait(_line(error))
                 continue
@@ -257,12 +210,12 @@ class Jobs:
                 return None
             if self._drawing is None:
                 self._drawing, self._cancelled, self._trouble = self._waiting.pop(0), False, None
+                self._background = Background(self._batcher, self._at_once)
                 self._done = self._store.drawn(self._drawing)
             return self._drawing
 
     def _over(self, job: Accepted, ended: Ended | None) -> None:
         with self._changed:
-            self._ticket = None
             try:
                 if self._cancelled:
                     self._forget(job)
@@ -285,88 +238,21 @@ class Jobs:
                 self._changed.wait(self.limits.retry)
 
     def _attempt(self, job: Accepted) -> Ended:
-        answers = self._answers(job)
-        requests = self._store.requests(job)
-        items = items_of(requests, answers)
-        with opened(self._store.out(job), requests, answers, items) as folder:
-            self._set_done(0)
-            complete(folder, items, answers, lambda wanted: self._draw(answers, wanted), self._add_done)
-        return Ended("done")
-
-    def _answers(self, job: Accepted) -> Answers:
-        """The model that the job was accepted with.
-
-        Raises:
-            UserError: it can't be had any more.
-        """
-        lost = f"the model that this job was accepted with ({_told(job)}) is not served any more"
-        served = self._models.current()
-        if served.version != job.version:
-            try:
-                served = self._models.named(job.version or "")
-            except KeyError:
-                raise UserError(lost) from None
-            except UserError as error:
-                raise UserError(f"{lost}: {error}") from None
-        if served.answers.identity != job.model:
-            raise UserError(f"{lost}: it is {served.answers.identity} now")
-        return served.answers
-
-    def _draw(self, answers: Answers, wanted: Sequence[Wanted]) -> list[np.ndarray]:
-        starts = range(0, len(wanted), self._at_once)
-        return [image for start in starts for image in self._drawn(answers, wanted[start : start + self._at_once])]
-
-    def _drawn(self, answers: Answers, wanted: Sequence[Wanted]) -> list[np.ndarray]:
-        while True:
-            with self._changed:
-                self._go_on()
-                try:
-                    # Whoever asks by hand comes first, for as long as it takes.
-                    self._ticket = self._batcher.submit(answers, wanted, patience=float("inf"), background=True)
-                except BusyError as busy:
-                    self._changed.wait(busy.retry_after)
-                    continue
-                except ClosedError:
-                    self._closed = True
-                    raise _StoppedError from None
-            try:
-                images = self._ticket.result()
-            except CancelledError:
-                raise _StoppedError from None
-            except ClosedError:
-                # Its server stops, and so does this.
-                self._closed = True
-                raise _StoppedError from None
-            self._trouble = None
-            return images
-
-    def _go_on(self) -> None:
-        if self._closed or self._cancelled:
-            raise _StoppedError
-
-    def _set_done(self, images: int) -> None:
         with self._changed:
-            self._go_on()
-            self._done = images
+            self._done = 0
+        attempt(job, self._store, self._models, self._background, self._add_done)
+        return Ended("done")
 
     def _add_done(self, images: int) -> None:
         with self._changed:
             self._done += images
-
-
-class _StoppedError(Exception):
-    """The job was cancelled, or the server stops."""
+            self._trouble = None
 
 
 def _bug(error: Exception) -> Ended:
     # The traceback is the server's, and no client's.
     traceback.print_exception(error, file=sys.stderr)
     return Ended("failed", f"{type(error).__name__} while it was drawn; the server's log has more")
-
-
-def _told(job: Accepted) -> str:
-    version = f" version {job.version}" if job.version else ""
-    return f"{job.name}{version}, {job.model}"
 
 
 def _line(error: Exception) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from rediffuse import files
 from rediffuse.errors import UserError
@@ -60,11 +60,10 @@ class Ended:
     """How a job ended.
 
     Args:
-        state: done | failed | cancelled.
         error: one line, of a failed one.
     """
 
-    state: str
+    state: Literal["done", "failed", "cancelled"]
     error: str | None = None
 
 
@@ -87,6 +86,7 @@ class JobStore:
         """
         try:
             self.root.mkdir(parents=True, exist_ok=True)
+            files.fsync_directory(self.root.parent)
             self._lock = os.open(self.root, os.O_RDONLY)
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -121,8 +121,14 @@ class JobStore:
             raise
 
     def requests(self, job: Accepted) -> list[ImageRequest]:
-        """Its rows."""
-        begun = begun_in(self.out(job)) or {"rows": []}
+        """Its rows.
+
+        Raises:
+            UserError: they are gone.
+        """
+        begun = begun_in(self.out(job))
+        if begun is None:
+            raise UserError(f"the rows of this job are gone: there is no {JOB}")
         return [parsed(row) for row in begun["rows"]]
 
     def out(self, job: Accepted) -> Path:
@@ -149,15 +155,25 @@ class JobStore:
         files.write_json(self.root / job.id / _ENDED, asdict(ended))
 
     def ended(self, job: Accepted) -> Ended | None:
-        """How it ended; None: it did not."""
-        with suppress(FileNotFoundError):
-            return Ended(**files.read_json(self.root / job.id / _ENDED))
-        return None
+        """How it ended; None: it did not.
+
+        Raises:
+            UserError: what says so can't be read.
+        """
+        path = self.root / job.id / _ENDED
+        try:
+            return Ended(**files.read_json(path))
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError, TypeError) as error:
+            raise UserError(f"{path} can't be read ({error}); remove it, and the job is gone on with") from None
 
     def remove(self, job: Accepted) -> None:
         """Remove its folder: at once for all who look, then file by file."""
         gone = self.root / f"{_GONE}{job.id}"
-        (self.root / job.id).rename(gone)
+        # It may have been, and the disk have refused what comes after.
+        with suppress(FileNotFoundError):
+            (self.root / job.id).rename(gone)
         files.fsync_directory(self.root)
         shutil.rmtree(gone, ignore_errors=True)
 

@@ -32,10 +32,11 @@ class _Failure:
     """A model that could not be loaded, so that not everybody who asks tries it again.
 
     Args:
-        told: why.
+        kind, told: of the error.
         until: the moment from which it is worth another look.
     """
 
+    kind: type[UserError | TryAgainError]
     told: str
     until: float
 
@@ -183,12 +184,13 @@ class Models:
         """Loaded, unless that has failed just now."""
         failure = self._failures.get(edition)
         if failure and self._clock() < failure.until:
-            raise UserError(failure.told)
+            # What may be had later is not told as what can't be had: a job would end for it.
+            raise failure.kind(failure.told)
         try:
             served = self._made(edition)
         except (UserError, TryAgainError) as error:
             with self._state:
-                self._failures[edition] = _Failure(str(error), self._clock() + self._again)
+                self._failures[edition] = _Failure(type(error), str(error), self._clock() + self._again)
             raise
         with self._state:
             self._failures.pop(edition, None)
