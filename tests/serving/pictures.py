@@ -12,7 +12,7 @@ SETTLED = "#results[aria-busy=false] .tile:enabled .caption"
 def take(address: str, folder: Path) -> None:
     """Write page.png and page-phone.png of the server at this address."""
     with chromium() as browser:
-        desk = _tab(browser, address, {"width": 1200, "height": 860}, "light")
+        desk = _tab(browser, address, {"width": 1200, "height": 920}, "light")
         _draw(desk, "{3|5|8}", seed="7", count="6")
         desk.screenshot(path=folder / "page.png")
         phone = _tab(browser, address, {"width": 360, "height": 640}, "dark")

@@ -18,6 +18,8 @@ from rediffuse.serving.wanted import Origin, Wanted
 from tests.serving.browser import chromium, grey, pixels
 from tests.serving.server import Server
 
+pytestmark = pytest.mark.xdist_group("page")  # one browser and one server for all
+
 PHONE = {"width": 360, "height": 740}
 EXPECTED = ("429", "401", "422")  # answers that a browser writes to its console, whatever a page makes of them
 
@@ -124,6 +126,7 @@ def test_a_word_that_is_not_known_shows_the_known_ones_beside_the_prompt(page: A
     assert page.is_hidden("#problem-prompt")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("control", "value"), [("steps", "0"), ("seed", str(2**63)), ("seed", "seven"), ("count", "99")]
 )
@@ -177,6 +180,7 @@ def _png(image: Image.Image, info: PngInfo | None) -> bytes:
     return content.getvalue()
 
 
+@pytest.mark.slow
 def test_a_walk_goes_from_one_seed_to_the_other(page: Any, answers: Answers) -> None:
     page.check("[name=mode][value=walk]")
     images = draws(page, prompt="owl", seed=3, to_seed=2**40, way=5)
@@ -186,6 +190,7 @@ def test_a_walk_goes_from_one_seed_to_the_other(page: Any, answers: Answers) -> 
     assert np.array_equal(pixels(page.locator(".walk img")), images[0])
 
 
+@pytest.mark.slow
 def test_two_models_draw_the_same_request_side_by_side(page: Any, answers: Answers) -> None:
     # Of the two versions, "1" is played by the one model that is served, drawing at another temperature.
     version = {"name": "tiny", "aliases": [], "identity": None}
@@ -209,6 +214,7 @@ def test_two_models_draw_the_same_request_side_by_side(page: Any, answers: Answe
     assert page.locator(".gallery h2").all_inner_texts()[1] == "tiny, version 1"
 
 
+@pytest.mark.slow
 def test_cancel_ends_the_drawing_and_the_next_one_goes_on(page: Any, answers: Answers) -> None:
     page.fill("#prompt", "cat")
     page.fill("#steps", "250")
@@ -220,6 +226,7 @@ def test_cancel_ends_the_drawing_and_the_next_one_goes_on(page: Any, answers: An
     assert same(draws(page, seed=1, count=1), model_s(answers, "cat", (1, 0)))
 
 
+@pytest.mark.slow
 def test_a_busy_server_is_asked_again_and_a_token_is_asked_for(page: Any, answers: Answers) -> None:
     refused = []
 
