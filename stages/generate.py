@@ -73,15 +73,11 @@ def main(arguments: list[str] | None = None) -> None:
             progress = _shows_progress(workspace)
             tally = generate(options.prompts, options.out, _loaded(options.model, workspace), progress=progress)
             stay()
-        sys.stdout.write(
-            f"generate: {tally.there} images were there already, {tally.drawn} were drawn: {options.out}\n"
-        )
+        sys.stdout.write(f"generate: {tally.there} images were there already, {tally.drawn} were drawn\n")
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m stages.generate", description="Draw the images of a file of prompts."
-    )
+    parser = argparse.ArgumentParser(prog="python -m stages.generate", description="Draw a file of prompts.")
     parser.add_argument(
         "--prompts", metavar="FILE", type=Path, required=True, help="CSV with a header: prompt, label, seed, count, ..."
     )

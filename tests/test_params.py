@@ -337,10 +337,11 @@ def test_a_size_that_the_network_can_not_halve_is_refused_and_no_other(
 def test_a_class_named_by_a_number_needs_no_quotes(tmp_path: Path):
     path = tmp_path / "params.yaml"
     path.write_text(DEFAULT)
-    apply_overrides(path, ["sample.classes={3:1.0,cat:2.0}", "prompts.synonyms={3:[drei,33],cat:[kitty]}"])
+    apply_overrides(path, ["sample.classes={3:1.0,cat:2.0}", "+prompts.synonyms={3:[drei,33],cat:[kitty]}"])
+    apply_overrides(path, ["+prompts.synonyms.7=[sieben]"])
     params = load_params(path)
     assert params.sample.classes == {"3": 1.0, "cat": 2.0}
-    assert params.prompts.synonyms == {"3": ("drei", "33"), "cat": ("kitty",)}
+    assert params.prompts.synonyms == {"3": ("drei", "33"), "cat": ("kitty",), "7": ("sieben",)}
 
 
 def test_a_missing_key_is_named(tmp_path: Path):

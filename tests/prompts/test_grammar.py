@@ -1,9 +1,12 @@
 """A prompt means what docs/prompts.md says, or is refused in one line that says what, where and what is allowed."""
 
+import re
+from pathlib import Path
+
 import pytest
 
 from rediffuse.prompts import PromptError, Term, Understood, Vocabulary, understand, written
-from tests.prompts.models import CLOTHES, DIGITS, LETTERS, UNLABELLED
+from tests.prompts.models import CLOTHES, DIGITS, FRAMES, LETTERS, UNLABELLED
 
 KNOWN = "its classes are 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, and words for any of its images are image, picture"
 LEAST, GREATEST = -(2**63), 2**63 - 1
@@ -198,3 +201,13 @@ def test_a_word_of_two_meanings_or_none_is_told_with_the_words_of_its_model(
 def test_as_many_images_as_are_allowed_are_made() -> None:
     text = "{0|1|2|3}{4|5|6|7}{8|9}" + "{image|picture}" * 3
     assert len(understand(text, DIGITS).variants) == 256
+
+
+def test_each_example_of_the_page_is_understood() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "prompts.md").read_text(encoding="utf-8")
+    rows = [re.split(r"(?<!\\)\|", line)[1] for line in page.splitlines() if line.startswith("| ")][1:]
+    examples = [each.replace("\\|", "|") for row in rows for each in re.findall("`(.+?)`", row)]
+    model = Vocabulary((*DIGITS.classes, "salt and pepper", "a:b"), {}, FRAMES)
+    counts = [len(understand(example, model).variants) for example in examples]
+    assert len(examples) == 19
+    assert [count for count in counts if count > 1] == [3, 2, 4, 2, 6]

@@ -20,7 +20,7 @@ from rediffuse.workspace import Workspace
 from tests.serving.test_answers import CLASSES, asked, loaded, tiny, trained
 
 STEPS = 4
-LONG = 30.0  # seconds until a test that hangs fails; none waits for it
+LONG = 60.0  # seconds until a test that hangs fails; none waits for it
 
 
 class Drawn:

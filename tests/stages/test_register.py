@@ -103,6 +103,20 @@ def test_an_eligible_model_is_handed_over_with_its_card_score_and_protocol(
     assert capsys.readouterr() == ("", "")
 
 
+def test_why_a_model_can_not_be_guided_and_how_it_is_spoken_to_is_handed_over(
+    made: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    packed: list[dict[str, Any]] = []
+    monkeypatch.setattr("stages.register.write_package", lambda folder, **parts: packed.append(parts))
+    monkeypatch.setattr(Told, "register", lambda run, candidate, write: write(run.folder))
+    for drop in (0.0, 0.1):
+        params = asking(train__label_drop=drop)
+        register(params, made, Told(tmp_path))  # type: ignore[arg-type]
+        assert packed[-1]["prompts"] is params.prompts
+    assert packed[0]["unguided"].startswith("with train.label_drop 0 the model never learns to go without a label")
+    assert packed[1]["unguided"] is None
+
+
 def check_folder(content: dict[str, bytes], made: Workspace) -> None:
     """Weights and settings, code and pins: and nothing that runs when it is read."""
     assert not [name for name in content if name.endswith((".pkl", ".pyc", ".pickle"))]

@@ -20,15 +20,18 @@ from rediffuse.serving.api import ApiSettings, create_app
 from rediffuse.serving.api.metrics import Metrics
 from rediffuse.serving.api.settings import LOOPBACK
 from rediffuse.serving.batching import Batcher
+from rediffuse.serving.jobs.runner import Jobs
+from rediffuse.serving.jobs.store import JobStore
 from rediffuse.serving.models import Models, Served, default_source, source
 from rediffuse.serving.token import VARIABLE, token_of
+from rediffuse.workspace import Workspace
 
 _CONNECTIONS = 512  # at once; more are answered with 503
 _GRACE = 5  # seconds for answers that are on their way, once the server is asked to end
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Serve; 0 after SIGTERM or SIGINT, or with a line on stderr 2 for a user's mistake and 75 where a store is away."""
+    """Serve; 0 after SIGTERM or SIGINT, or with a line on stderr 2 (a user's mistake) or 75 (a store is away)."""
     options = _parser().parse_args(arguments)
     try:
         _serve(options)
@@ -64,9 +67,11 @@ def _serve(options: argparse.Namespace) -> None:
         with closing(models):
             models.start()
             batcher = Batcher(most_waiting=settings.waiting, told=metrics)
-            app = create_app(models, batcher, settings, metrics=metrics)
+            jobs = Jobs(JobStore(options.jobs), models, batcher, at_once=settings.waiting)
+            app = create_app(models, batcher, settings, metrics=metrics, jobs=jobs)
             batcher.start()
-            with closing(batcher):
+            with closing(batcher), closing(jobs):
+                jobs.start()
                 address = url_of(options.host, listening)
                 _run(_Server(_config(app), batcher, _Said(models.current(), address, options.open)), listening)
 
@@ -153,9 +158,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on; default: %(default)s")
     parser.add_argument("--port", type=_port, default=8000, help="default: %(default)s; 0: any that is free")
-    parser.add_argument(
-        "--token-file", metavar="FILE", type=Path, help="that holds the token that clients show"
-    )
+    parser.add_argument("--token-file", metavar="FILE", type=Path, help="that holds the token that clients show")
     parser.add_argument(
         "--poll",
         metavar="SECONDS",
@@ -178,6 +181,13 @@ def _parser() -> argparse.ArgumentParser:
         type=_positive,
         default=limits.patience,
         help="until drawing must begin, and half of what it may take in all; default: %(default)g",
+    )
+    parser.add_argument(
+        "--jobs",
+        metavar="FOLDER",
+        type=Path,
+        default=Workspace.here().state / "jobs",
+        help="where batch jobs are kept, one server's alone; default: .pipeline/jobs",
     )
     parser.add_argument("--open", action="store_true", help="open the page in a browser, where there is one")
     return parser

@@ -131,11 +131,9 @@ def wanted(request: ImageRequest, answers: "Answers", most: int) -> list[Wanted]
     settings = _settings(request, answers)
     answers.check(settings)
     points = _points(request, _seed(request, variants, in_prompt))
-    return [
-        Wanted(_by_index(answers, origin.index) if terms is None else terms, origin, settings, towards, share)
-        for terms in (variants or [None])
-        for origin, towards, share in points
-    ]
+    if variants is None:
+        return [Wanted(_by_index(answers, place[0].index), place[0], settings, *place[1:]) for place in points]
+    return [Wanted(terms, place[0], settings, *place[1:]) for terms in variants for place in points]
 
 
 def _variants(request: ImageRequest, answers: "Answers") -> tuple[list[tuple[Term, ...]] | None, int | None]:

@@ -13,6 +13,8 @@ from starlette.testclient import TestClient
 from rediffuse.serving.api import ApiSettings, create_app
 from rediffuse.serving.api.metrics import Metrics
 from rediffuse.serving.batching import Batcher
+from rediffuse.serving.jobs.runner import Jobs
+from rediffuse.serving.jobs.store import JobStore
 from rediffuse.serving.models import Models, source
 
 
@@ -38,16 +40,20 @@ def models(tiny_weights: Path) -> Iterator[Models]:
 
 @pytest.fixture(scope="session")
 def make_api(models: Models) -> Iterator[Callable[..., Api]]:
-    """A function of the settings and `draws` (whether anything is drawn at all) that makes an app."""
+    """Makes an app of these settings; `draws`: whether anything is drawn at all, `jobs`: their folder."""
     with ExitStack() as stack:
 
-        def made(*routers: APIRouter, draws: bool = True, **settings: Any) -> Api:
+        def made(*routers: APIRouter, draws: bool = True, jobs: Path | None = None, **settings: Any) -> Api:
             metrics, chosen = Metrics(), ApiSettings(**settings)
             batcher = Batcher(most_waiting=chosen.waiting, told=metrics)
             if draws:
                 batcher.start()
                 stack.callback(batcher.close)
-            app = create_app(models, batcher, chosen, metrics=metrics, routers=routers)
+            kept = Jobs(JobStore(jobs), models, batcher, at_once=chosen.waiting) if jobs else None
+            if kept:
+                kept.start()
+                stack.callback(kept.close)
+            app = create_app(models, batcher, chosen, metrics=metrics, jobs=kept, routers=routers)
             return Api(app, called(app), models, batcher)
 
         yield made

@@ -25,7 +25,7 @@ SECRET = "a-secret-of-the-environment"
         (["--token-file", "missing"], "missing can't be read"),
         (["--token-file", "short"], "at least 16"),
         (["--model", "nothing.safetensors"], "nothing.safetensors"),
-        (["--model", "models/foreign.safetensors"], "foreign.safetensors"),
+        (["--model", "foreign/models/denoiser.safetensors"], "denoiser.safetensors"),
         (["--model", "models:/digits@champion"], "models:/digits@champion"),
         ([], "there is no model to serve"),
     ],
@@ -41,9 +41,9 @@ def test_what_can_not_be_served_is_one_line_and_exit_2(
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("REDIFFUSE_TOKEN", raising=False)
     (tmp_path / "short").write_text("0123456789")
-    (tmp_path / "models").mkdir()
-    (tmp_path / "models" / "foreign.safetensors").write_bytes(b"foreign")
-    shutil.copyfile(tiny_weights.parents[1] / "params.yaml", tmp_path / "params.yaml")
+    (tmp_path / "foreign" / "models").mkdir(parents=True)
+    (tmp_path / "foreign" / "models" / "denoiser.safetensors").write_bytes(b"foreign")
+    shutil.copyfile(tiny_weights.parents[1] / "params.yaml", tmp_path / "foreign" / "params.yaml")
 
     assert main(["--port", "0", *options]) == 2
     out, error = capsys.readouterr()

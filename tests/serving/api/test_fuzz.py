@@ -1,12 +1,15 @@
 """What OpenAPI says of the API is so: schemathesis, with all its checks, finds nothing."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 import schemathesis
-from hypothesis import HealthCheck, Phase, settings
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
 from schemathesis.config import SchemathesisConfig
+from schemathesis.generation import GenerationMode
 
 from tests.serving.api.conftest import Api
 
@@ -18,7 +21,8 @@ CONFIG = SchemathesisConfig.from_dict(
     {
         "headers": {"Authorization": f"Bearer {TOKEN}"},
         "checks": {
-            "positive_data_acceptance": {"expected-statuses": ["2xx", "404", "406", "413", "415", "422", "429", "503"]}
+            "positive_data_acceptance": {"expected-statuses": ["2xx", "404", "406", "413", "415", "422", "429", "503"]},
+            "negative_data_rejection": {"expected-statuses": ["4xx"]},
         },
     }
 )
@@ -26,7 +30,9 @@ CONFIG = SchemathesisConfig.from_dict(
 
 def fuzzed(api: Api, examples: int) -> dict[int, int]:
     """Calls each operation with so many valid and invalid requests, and checks each answer; answers by status."""
-    schema = schemathesis.openapi.from_asgi("/openapi.json", api.app, config=CONFIG, headers={"Authorization": f"Bearer {TOKEN}"})
+    schema = schemathesis.openapi.from_asgi(
+        "/openapi.json", api.app, config=CONFIG, headers={"Authorization": f"Bearer {TOKEN}"}
+    )
     statuses: dict[int, int] = {}
     # Found is found: to shorten what was found, and a store of it, would take time and a place.
     how = settings(
@@ -41,7 +47,7 @@ def fuzzed(api: Api, examples: int) -> dict[int, int]:
         operation = result.ok()
 
         @how
-        @schemathesis_given(operation)
+        @given(cases(operation))
         def check(case: Any) -> None:
             answer = case.call_and_validate()
             statuses[answer.status_code] = statuses.get(answer.status_code, 0) + 1
@@ -50,28 +56,23 @@ def fuzzed(api: Api, examples: int) -> dict[int, int]:
     return statuses
 
 
-def schemathesis_given(operation: Any) -> Callable[..., Any]:
-    """Valid cases and such with something wrong, by turns."""
-    from hypothesis import given
-    from hypothesis import strategies as st
-    from schemathesis.generation import GenerationMode
-
-    return given(
-        st.one_of(*(operation.as_strategy(generation_mode=mode) for mode in (GenerationMode.POSITIVE, GenerationMode.NEGATIVE)))
-    )
+def cases(operation: Any) -> st.SearchStrategy[Any]:
+    """Valid requests, and such with something wrong."""
+    modes = (GenerationMode.POSITIVE, GenerationMode.NEGATIVE)
+    return st.one_of(*(operation.as_strategy(generation_mode=mode) for mode in modes))
 
 
-def api_to_fuzz(make_api: Callable[..., Api]) -> Api:
-    return make_api(count=2, steps=4, token=TOKEN, body=2**16)
+def api_to_fuzz(make_api: Callable[..., Api], folder: Path) -> Api:
+    return make_api(jobs=folder, count=2, steps=4, token=TOKEN, body=2**16)
 
 
-def test_a_short_fuzz_finds_nothing(make_api: Callable[..., Api]) -> None:
-    statuses = fuzzed(api_to_fuzz(make_api), 4)
+def test_a_short_fuzz_finds_nothing(make_api: Callable[..., Api], tmp_path: Path) -> None:
+    statuses = fuzzed(api_to_fuzz(make_api, tmp_path), 4)
     assert max(statuses) < 500
 
 
 @pytest.mark.slow
-def test_a_long_fuzz_finds_nothing(make_api: Callable[..., Api]) -> None:
-    statuses = fuzzed(api_to_fuzz(make_api), 300)
+def test_a_long_fuzz_finds_nothing(make_api: Callable[..., Api], tmp_path: Path) -> None:
+    statuses = fuzzed(api_to_fuzz(make_api, tmp_path), 300)
     assert {200, 422} <= set(statuses)
     assert max(statuses) < 500

@@ -35,7 +35,7 @@ def test_cells_become_requests_with_or_without_a_mark_and_empty_ones_are_not_giv
         (b"prompt,seed\n", "rows.csv has no row below its header"),
         (
             b"promt\ncat\n",
-            "line 1: no column is called 'promt' (did you mean prompt?); allowed are prompt, label, seed",
+            "line 1: no column is called 'promt' (did you mean prompt?); allowed are prompt, label",
         ),
         (b"prompt;seed\ncat;1\n", "no column is called 'prompt;seed'"),
         (b"seed,seed\n1,1\n", "line 1: the column seed is there twice"),

@@ -6,8 +6,9 @@ from typing import Any
 from fastapi import APIRouter, FastAPI
 
 from rediffuse.serving.api.errors import Bugs, install
-from rediffuse.serving.api.guards import OPEN, KnownHost, KnownToken, Plainly
+from rediffuse.serving.api.guards import OPEN, KnownHost, KnownToken, Plainly, ShortBody
 from rediffuse.serving.api.images import images_router
+from rediffuse.serving.api.jobs import jobs_router
 from rediffuse.serving.api.metrics import Counted, Metrics, metrics_router
 from rediffuse.serving.api.model import model_router
 from rediffuse.serving.api.page import page_router
@@ -15,6 +16,7 @@ from rediffuse.serving.api.prompts import prompts_router
 from rediffuse.serving.api.service import ServedModels, Service
 from rediffuse.serving.api.settings import ApiSettings
 from rediffuse.serving.batching import Batcher
+from rediffuse.serving.jobs.runner import Jobs
 
 _ABOUT = """Images of a diffusion model on request: the same seed and the same prompt give the same bytes.
 
@@ -28,12 +30,14 @@ def create_app(
     settings: ApiSettings,
     *,
     metrics: Metrics | None = None,
+    jobs: Jobs | None = None,
     routers: Sequence[APIRouter] = (),
 ) -> FastAPI:
     """The API of a model that is loaded, and of a batcher that draws.
 
     Args:
         metrics: that the batcher tells, too; None: new ones.
+        jobs: of many rows; None: it takes none.
         routers: further routes, behind the same guards.
     """
     metrics = metrics or Metrics()
@@ -46,16 +50,18 @@ def create_app(
         description=_ABOUT,
         docs_url=None,
         redoc_url=None,
-        max_body_size=settings.body,
         redirect_slashes=False,
     )
     install(app)
     for router in (images_router(service), prompts_router(service), model_router(service)):
         app.include_router(router)
+    if jobs is not None:
+        app.include_router(jobs_router(service, jobs))
     for router in (metrics_router(metrics), page_router(), *routers):
         app.include_router(router)
     # The last one added is asked first.
     app.add_middleware(Bugs)
+    app.add_middleware(ShortBody, most=settings.body)
     if settings.token is not None:
         app.add_middleware(KnownToken, token=settings.token.encode("utf-8"))
         _describe_token(app)

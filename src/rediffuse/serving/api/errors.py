@@ -127,8 +127,9 @@ def invalid(error: dict[str, Any]) -> Response:
     if kind == "extra_forbidden":
         message = f"{shown(field)} is no field of this request"
         return refusal(422, message, field=field, allowed="those of /openapi.json")
-    if error["loc"][0] == "body" and field in ALLOWED and kind != "missing":
-        return refusal(422, str(named(place, kind, error["input"])), field=field, allowed=ALLOWED[field])
+    if place[-1:] and place[-1] in ALLOWED and error["loc"][0] != "query" and kind != "missing":
+        # Of an image's request, or of one row of many.
+        return refusal(422, str(named(place[-1:], kind, error["input"])), field=field, allowed=ALLOWED[place[-1]])
     # What was sent is not repeated: it may be NaN, which is no JSON, and as long as it likes.
     allowed = _ALLOWED[kind].format_map(error.get("ctx", {})) if kind in _ALLOWED else None
     return refusal(422, f"{field or 'body'}: {error['msg']}", field=field or "body", allowed=allowed)

@@ -50,7 +50,10 @@ class EventStream(Response):
         self._ticket = submit(self._seen(asyncio.get_running_loop()))
 
     def _seen(self, loop: asyncio.AbstractEventLoop) -> Callable[[Progress], None]:
-        return lambda progress: loop.call_soon_threadsafe(self._steps.put_nowait, progress)
+        def seen(progress: Progress) -> None:
+            loop.call_soon_threadsafe(self._steps.put_nowait, progress)
+
+        return seen
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002
         """Send them, until the last one or until the client leaves."""

@@ -19,7 +19,8 @@ from rediffuse.serving.jobs.prompts_file import PromptsFileError, read_prompts
 from rediffuse.serving.jobs.runner import Jobs, JobState, TooManyJobsError
 from rediffuse.serving.jobs.store import Accepted
 from rediffuse.serving.models import Listing, Served
-from rediffuse.serving.request import ImageRequest
+from rediffuse.serving.request import ImageRequest, parsed
+from rediffuse.serving.wanted import NotAllowedError
 
 JSON, CSV, PNG = "application/json", "text/csv", "image/png"
 
@@ -28,11 +29,11 @@ Number = Annotated[int, Path(ge=0, le=999_999, description="of the image, throug
 
 
 class JobRequest(BaseModel):
-    """Rows, each as `POST /v1/images` takes it, all of one model."""
+    """Rows, each as `POST /v1/images` takes it, all of one model; what is in them is looked at row by row."""
 
     model_config = ConfigDict(extra="forbid")
 
-    rows: list[ImageRequest] = Field(min_length=1)
+    rows: list[dict[str, Any]] = Field(min_length=1)
 
 
 class JobAnswer(BaseModel):
@@ -130,10 +131,18 @@ def _json(body: bytes, most: int) -> tuple[list[ImageRequest], Places]:
     try:
         rows = JobRequest.model_validate_json(body).rows
     except ValidationError as error:
-        raise RequestValidationError(error.errors(include_url=False)) from None
+        told = [{**each, "loc": ("body", *each["loc"])} for each in error.errors(include_url=False)]
+        raise RequestValidationError(told) from None
     if len(rows) > most:
         raise RefusedError(422, f"there are {len(rows)} rows", field="rows", allowed=f"at most {most} rows")
-    return rows, [f"rows.{row}" for row in range(len(rows))]
+    places = [f"rows.{row}" for row in range(len(rows))]
+    requests = []
+    for place, row in zip(places, rows, strict=True):
+        try:
+            requests.append(parsed(row))
+        except NotAllowedError as error:
+            raise RefusedError(422, f"{place}: {error}", field=f"{place}.{error.field}") from None
+    return requests, places
 
 
 def _csv(body: bytes, most: int) -> tuple[list[ImageRequest], Places]:

@@ -30,16 +30,22 @@ class Metrics:
     """Counters of one server; the batcher's `Told`, too."""
 
     def __init__(self) -> None:
-        self.registry = CollectorRegistry()
-        own = {"namespace": "rediffuse", "registry": self.registry}
-        self._requests = Counter("requests", "Requests by route and status", ["method", "route", "status"], **own)
-        self._seconds = Histogram(
-            "request_seconds", "Until the last byte of the answer", ["method", "route"], buckets=_SECONDS, **own
+        self.registry = own = CollectorRegistry()
+        names, route = "rediffuse", ["method", "route"]
+        self._requests = Counter(
+            "requests", "Requests by route and status", [*route, "status"], namespace=names, registry=own
         )
-        self._images = Counter("images", "Images drawn", **own)
-        self._batch_images = Histogram("batch_images", "Images asked for in each batch", buckets=_IMAGES, **own)
-        self._batch_seconds = Histogram("batch_seconds", "To draw a batch", buckets=_SECONDS, **own)
-        self._waiting = Gauge("waiting_images", "Images that wait to be drawn", **own)
+        self._seconds = Histogram(
+            "request_seconds", "Until the last byte", route, namespace=names, registry=own, buckets=_SECONDS
+        )
+        self._images = Counter("images", "Images drawn", namespace=names, registry=own)
+        self._batch_images = Histogram(
+            "batch_images", "Images asked for in each batch", namespace=names, registry=own, buckets=_IMAGES
+        )
+        self._batch_seconds = Histogram(
+            "batch_seconds", "To draw a batch", namespace=names, registry=own, buckets=_SECONDS
+        )
+        self._waiting = Gauge("waiting_images", "Images that wait to be drawn", namespace=names, registry=own)
 
     def drawn(self, images: int, seconds: float) -> None:
         """A batch with so many images that somebody asked for."""

@@ -43,7 +43,7 @@ COLUMNS = (
     "model",
     "sha256",
 )
-"""Of the manifest: `row` counts the rows of the job from 0, `model` is the SHA-256 of the weights, `sha256` the file's."""
+"""Of the manifest: `row` counts the job's rows from 0, `model` is the SHA-256 of the weights, `sha256` the file's."""
 
 
 @dataclass(frozen=True)
@@ -190,7 +190,7 @@ def _clear(path: Path, expected: set[str]) -> None:
         UserError: something else is there that is none of `expected`; nothing was removed.
     """
     left = []
-    for entry in sorted(os.listdir(path)):
+    for entry in sorted(each.name for each in path.iterdir()):
         begun = re.fullmatch(r"\.\d+\.(.+)", entry)
         if begun and begun[1] in expected | {JOB}:
             left.append(entry)

@@ -87,9 +87,7 @@ def _text(content: bytes, name: str) -> str:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = content[: error.start].count(b"\n") + 1
-        raise PromptsFileError(
-            f"{name}, line {line}: byte {error.start} is not UTF-8, which alone is allowed"
-        ) from None
+        raise PromptsFileError(f"{name}, line {line}: byte {error.start} is not UTF-8, as it must be") from None
 
 
 def _rows(text: str, name: str) -> Iterator[tuple[int, Sequence[str]]]:

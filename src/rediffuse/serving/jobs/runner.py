@@ -327,10 +327,15 @@ class Jobs:
                     self._changed.wait(busy.retry_after)
                     continue
                 except ClosedError:
+                    self._closed = True
                     raise _StoppedError from None
             try:
                 images = self._ticket.result()
-            except (CancelledError, ClosedError):
+            except CancelledError:
+                raise _StoppedError from None
+            except ClosedError:
+                # Its server stops, and so does this.
+                self._closed = True
                 raise _StoppedError from None
             self._trouble = None
             return images

@@ -141,7 +141,7 @@ class JobStore:
     def drawn(self, job: Accepted) -> int:
         """Images that are there, whole or not."""
         with suppress(FileNotFoundError):
-            return sum(name.endswith(".png") and not name.startswith(".") for name in os.listdir(self.out(job)))
+            return sum(each.suffix == ".png" and each.name[0] != "." for each in self.out(job).iterdir())
         return 0
 
     def end(self, job: Accepted, ended: Ended) -> None:
