@@ -18,8 +18,6 @@ from rediffuse.serving.wanted import Origin, Wanted
 from tests.serving.browser import chromium, grey, pixels
 from tests.serving.server import Server
 
-pytestmark = pytest.mark.xdist_group("page")  # one browser and one server for all
-
 PHONE = {"width": 360, "height": 740}
 EXPECTED = ("429", "401", "422")  # answers that a browser writes to its console, whatever a page makes of them
 
