@@ -97,7 +97,7 @@ function studioOf(model, models, controls) {
     return work(async (signal, seconds) => {
       if (mode === "compare") return compares(request, signal, seconds);
       const walks = mode === "walk";
-      const one = grid({ row: walks && request.share === undefined });
+      const one = grid({ row: walks && request.share === undefined, each: request.count });
       place(one);
       const answer = await draw(request, one, { signal, tells });
       remember({ ...request, seed: answer.seed });
