@@ -178,6 +178,26 @@ def test_what_is_not_there_is_a_line_that_says_what_is(
     assert "secret" not in str(away.value)
 
 
+def test_a_version_that_can_not_be_had_now_is_not_told_as_one_that_never_can(
+    registered: Registered, clock: Clock
+) -> None:
+    away = [False]
+
+    def loaded(edition: Edition) -> Answers:
+        if away[0]:
+            raise TryAgainError("the store is away")
+        return load(edition)
+
+    models = Models(registered.source(), load=loaded, clock=clock)
+    models.start()
+    away[0] = True
+    # Also while it is not tried again.
+    for _ in range(2):
+        with pytest.raises(TryAgainError, match="the store is away"):
+            models.named("2")
+    models.close()
+
+
 def test_the_model_is_swapped_between_two_requests_and_who_was_checked_against_the_old_is_drawn_by_it(
     registered: Registered, models: Models, clock: Clock, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -135,3 +135,10 @@ def test_accept_chooses_the_form(api: Api, accept: str, form: str | None) -> Non
 
     assert answer.status_code == (200 if form else 406)
     assert answer.headers["content-type"] == (form or "application/json")
+
+
+def test_two_accept_headers_are_one(api: Api) -> None:
+    answer = api.client.post(
+        "/v1/images", json=ONE, headers=[("Accept", "application/json;q=0.1"), ("Accept", "image/png")]
+    )
+    assert answer.headers["content-type"] == "image/png"

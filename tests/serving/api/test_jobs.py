@@ -1,6 +1,8 @@
 """Many rows over HTTP: safe once accepted, the same bytes as asked for one by one, refused with their place."""
 
 import csv
+import errno
+import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -120,6 +122,16 @@ def test_a_job_that_can_not_be_drawn_is_refused_with_its_place_and_leaves_nothin
     assert field in (None, error["field"])
     assert "\n" not in error["message"]
     assert list((tmp_path / "jobs").iterdir()) == []
+
+
+def test_a_full_disk_is_no_bug_and_says_when_to_come_again(still: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: Any) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(JobStore, "add", full)
+    answer = still.client.post("/v1/jobs", json={"rows": ROWS})
+    assert (answer.status_code, int(answer.headers["retry-after"])) == (503, 30)
+    assert "No space left" in answer.json()["error"]["message"]
 
 
 def test_too_many_jobs_are_asked_to_come_later_and_a_removed_one_makes_room(still: Api) -> None:

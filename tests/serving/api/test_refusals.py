@@ -231,17 +231,26 @@ def test_a_name_that_was_made_to_point_here_is_not_answered(api: Api, host: str,
     assert api.client.get("/v1/model", headers={"Host": host}).status_code == status
 
 
+@pytest.mark.parametrize("path", ["/", "/healthz", "/v1/model", "/static/none"])
+def test_head_is_answered_as_get_without_its_body(api: Api, path: str) -> None:
+    whole, head = api.client.get(path), api.client.head(path)
+    assert (head.status_code, head.headers, head.content) == (whole.status_code, whole.headers, b"")
+    assert api.client.head("/v1/images").status_code == 405
+
+
 def test_metrics_count_by_route_and_not_by_path(make_api: Callable[..., Api]) -> None:
     client = make_api().client
     client.post("/v1/images", json={**GOOD, "count": 3})
     client.post("/v1/images", json={"label": "no"})
     client.get("/a-path-of-their-own")
+    client.head("/healthz")
 
     text = client.get("/metrics").text
     for line in (
         'rediffuse_requests_total{method="POST",route="/v1/images",status="200"} 1.0',
         'rediffuse_requests_total{method="POST",route="/v1/images",status="422"} 1.0',
         'rediffuse_requests_total{method="GET",route="none",status="404"} 1.0',
+        'rediffuse_requests_total{method="HEAD",route="/healthz",status="200"} 1.0',
         "rediffuse_images_total 3.0",
         "rediffuse_batch_images_sum 3.0",
         "rediffuse_waiting_images 0.0",

@@ -216,15 +216,14 @@ def test_an_image_that_is_damaged_or_another_is_drawn_again_and_no_other(
     content = bytearray(bad.read_bytes())
     if damage == "flipped":
         content[content.index(b"IDAT") + 30] ^= 255
-    bad.write_bytes(
-        {
-            "cut": content[:-40],
-            "another": whole[FILES[3]],
-            "none": b"",
-            "end": content[:-8] + bytes(8),
-            "longer": content + bytes(9),
-        }.get(damage, content)
-    )
+    damaged = {
+        "cut": content[:-40],
+        "another": whole[FILES[3]],
+        "none": b"",
+        "end": content[:-8] + bytes(8),
+        "longer": content + bytes(9),
+    }
+    bad.write_bytes(damaged.get(damage, content))
     answers = StandIn()
     assert draw(tmp_path, answers) == Tally(11, 1)
     assert [(each.origin.seed, each.origin.index) for each in answers.drawn] == [(2, 5)]
