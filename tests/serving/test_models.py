@@ -156,7 +156,7 @@ def test_what_is_not_there_is_a_line_that_says_what_is(
 
     packed = shutil.copytree(registered.packages[0] / "artifacts", tmp_path / "packed")
     (packed / SETTINGS).write_text(json.dumps({"sample": {}}))
-    with pytest.raises(UserError, match="holds no settings of rediffuse's"):
+    with pytest.raises(UserError, match="is of another version of rediffuse: sample"):
         load(registered.source(str(packed)).newest())
 
     empty = Workspace.at(tmp_path / "empty")

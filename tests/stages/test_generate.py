@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from rediffuse import files
 from rediffuse.params import load_params
 from rediffuse.serving.answers import Answers
+from rediffuse.serving.jobs import folder
 from rediffuse.workspace import Workspace
 from stages.generate import main
 from stages.sample import sample
@@ -110,7 +110,7 @@ def test_a_full_disk_and_a_signal_end_it_so_that_the_same_command_goes_on(
 ) -> None:
     rows = tmp_path / "rows.csv"
     rows.write_text("label,seed,count\nowl,1,6\n")
-    write, images = files.write_bytes, Answers.images
+    write, images = folder._put, Answers.images
 
     def full(path: Path, content: bytes) -> None:
         if path.name == "000000-002.png":
@@ -122,7 +122,7 @@ def test_a_full_disk_and_a_signal_end_it_so_that_the_same_command_goes_on(
         return images(self, wanted)
 
     with monkeypatch.context() as patched:
-        patched.setattr(files, "write_bytes", full)
+        patched.setattr(folder, "_put", full)
         assert generated(rows, tmp_path / "out") == 75
         assert "No space left on device" in capsys.readouterr().err
     with monkeypatch.context() as patched:

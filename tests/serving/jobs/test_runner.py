@@ -265,6 +265,10 @@ def test_what_can_not_be_read_is_told_and_never_taken_for_an_empty_job(tmp_path:
     (tmp_path / job / "out" / "job.json").unlink()
     with server(tmp_path, models) as jobs:
         assert ended(jobs, job) == ("failed", 0, 12, "the rows of this job are gone: there is no job.json")
+    (tmp_path / ".new-file").write_text("")
+    with pytest.raises(UserError, match="can't hold jobs: Not a directory"), server(tmp_path, models):
+        pass
+    (tmp_path / ".new-file").unlink()
     (tmp_path / job / "ended.json").write_text("[]")
     with pytest.raises(UserError, match="can't be read"), server(tmp_path, models):
         pass

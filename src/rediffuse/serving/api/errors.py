@@ -91,7 +91,7 @@ _MEANINGS = {
     422: "A field is not what is allowed.",
     429: "Too many images wait; try again after the seconds of Retry-After.",
     500: "A bug. Its id, in the message, stands in the server's log, too.",
-    503: "It was not drawn in time, or the server is ending; try again after the seconds of Retry-After.",
+    503: "Not now: not drawn in time, no room, a store that is away, or an end; try again after Retry-After seconds.",
 }
 _WAIT = {"Retry-After": {"description": "seconds", "required": True, "schema": {"type": "integer", "minimum": 1}}}
 

@@ -89,15 +89,17 @@ class JobStore:
             files.fsync_directory(self.root.parent)
             self._lock = os.open(self.root, os.O_RDONLY)
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            for entry in self.root.iterdir():
+                if entry.name.startswith((_NEW, _GONE)):
+                    shutil.rmtree(entry)
         except BlockingIOError:
             self.close()
-            raise UserError(f"{self.root} is in use by another server; give each a folder of its own") from None
+            raise UserError(
+                f"{self.root} is in use by another server; give each a folder of its own (--jobs)"
+            ) from None
         except OSError as error:
             self.close()
             raise UserError(f"{self.root} can't hold jobs: {error.strerror}") from None
-        for entry in self.root.iterdir():
-            if entry.name.startswith((_NEW, _GONE)):
-                shutil.rmtree(entry)
         found = [self._read(entry) for entry in self.root.iterdir() if _ID.fullmatch(entry.name)]
         return sorted(found, key=lambda job: job.number)
 
