@@ -65,8 +65,8 @@ MUTANTS = (
     Mutant(
         "image i by its place in the batch",
         "src/rediffuse/samplers/generation.py",
-        "generators = [generator(seed, STREAM, index=index) for index in indices]",
-        "generators = [generator(seed, STREAM, index=place) for place, _ in enumerate(indices)]",
+        "keys=[NoiseKey(seed, index) for index in indices]",
+        "keys=[NoiseKey(seed, place) for place, _ in enumerate(indices)]",
         ("tests/samplers/test_generation.py::test_an_image_has_noise_of_its_own_wherever_it_stands_in_a_batch",),
     ),
     # Files.
