@@ -185,6 +185,7 @@ class _Alone:
 
     served: Served
     trouble: None = None
+    swaps: int = 0
 
     def current(self) -> Served:
         return self.served
