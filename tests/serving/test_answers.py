@@ -11,6 +11,7 @@ import pytest
 import torch
 from torch import nn
 
+from rediffuse.errors import UserError
 from rediffuse.model import build_model, describe, save_model
 from rediffuse.params import Params
 from rediffuse.prompts import Term
@@ -235,3 +236,13 @@ def test_a_gpu_that_was_asked_for_is_not_asked_of_who_answers(tmp_path: Path) ->
     for device, kept in (("cuda", "auto"), ("auto", "auto"), ("cpu", "cpu")):
         write_parts(tmp_path, workspace, params.sample, params.runtime.model_copy(update={"device": device}))
         assert json.loads((tmp_path / SETTINGS).read_text())["runtime"]["device"] == kept
+
+
+def test_settings_of_another_version_are_a_line_that_names_the_key(tmp_path: Path) -> None:
+    params = tiny()
+    write_parts(tmp_path, trained(Workspace.at(tmp_path), params, CLASSES), params.sample, params.runtime)
+    sections = json.loads((tmp_path / SETTINGS).read_text())
+    del sections["runtime"]["profile"]
+    (tmp_path / SETTINGS).write_text(json.dumps(sections))
+    with pytest.raises(UserError, match=r"is of another version of rediffuse: runtime\.profile: Field required"):
+        loaded(tmp_path)

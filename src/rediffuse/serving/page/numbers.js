@@ -4,10 +4,10 @@ import { make, say } from "./dom.js";
 
 /**
  * A control of a number.
- * `name` is its id, `field` the request's field that it sets, `own` what holds where it is empty (text: what that means),
- * `span` the slider's ends (none: no slider).
+ * `name` is its id, `field` the request's field that it sets, `own` what holds where it is empty and `said` what that is
+ * called, `span` the slider's ends (none: no slider).
  */
-export function numberField({ name, field = name, label, hint, own, span, step = "any", only = null }) {
+export function numberField({ name, field = name, label, hint, own, said = "the model's own", span, step = "any", only = null }) {
   const input = make("input", {
     id: name, type: "number", step, min: span?.[0], inputmode: step === 1 ? "numeric" : "decimal",
     placeholder: own, "aria-describedby": `hint-${name} problem-${name}`,
@@ -24,13 +24,12 @@ export function numberField({ name, field = name, label, hint, own, span, step =
     make("p", { id: `problem-${name}`, class: "problem", role: "alert", hidden: true }),
   );
 
-  let standing = own;
   const show = () => {
     const set = input.value !== "" || input.validity.badInput;
-    if (slider) slider.value = set ? input.value : standing;
+    if (slider) slider.value = set ? input.value : own;
     back.disabled = !set;
-    back.textContent = set ? `back to ${standing}` : "the model's own";
-    back.setAttribute("aria-label", set ? `${label}: back to ${standing}` : `${label}: the model's own, ${standing}`);
+    back.textContent = set ? `back to ${own}` : said;
+    back.setAttribute("aria-label", set ? `${label}: back to ${own}` : `${label}: ${said}, ${own}`);
   };
   input.addEventListener("input", show);
   slider?.addEventListener("input", () => {
@@ -53,12 +52,6 @@ export function numberField({ name, field = name, label, hint, own, span, step =
     },
     set value(value) {
       input.value = value ?? "";
-      show();
-    },
-    /** Another value of the model's own. */
-    set own(value) {
-      standing = value;
-      input.placeholder = value;
       show();
     },
   };

@@ -44,8 +44,9 @@ export function promptLine(model, version, says) {
 function show({ variants, seed }) {
   const pills = variants.slice(0, SHOWN).map((variant) => make("span", { class: "pill" }, read(variant.terms)));
   const more = variants.length > SHOWN ? ` and ${variants.length - SHOWN} more` : "";
+  const several = variants.length > 1 ? ` as ${counted(variants.length, "variant")}` : "";
   const told = seed === null || seed === undefined ? "" : `, seed ${seed}`;
-  byId("understood").replaceChildren(`Understood: ${counted(variants.length, "variant")}${told}. `, ...pills, more);
+  byId("understood").replaceChildren(`Understood${several}${told}: `, ...pills, more);
   byId("understood").hidden = false;
 }
 
