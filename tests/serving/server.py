@@ -38,7 +38,7 @@ class Server:
 
 
 @contextmanager
-def running(model: Path, log: Path, *options: str, **environment: str) -> Iterator[Server]:
+def running(model: Path | str, log: Path, *options: str, **environment: str) -> Iterator[Server]:
     """A server of this model, told `options`; it is killed where it was not stopped.
 
     Args:

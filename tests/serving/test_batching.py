@@ -33,7 +33,7 @@ class Drawn:
         self.steps = self.closed = 0
         self.turns = threading.Semaphore(0)
         self.reached = threading.Semaphore(0)  # a turn is waited for
-        self.errors: list[Exception] = []
+        self.errors: list[BaseException] = []
         self.on_step: Callable[[], None] = lambda: None
 
     def kind(self, wanted: Any) -> str:
@@ -204,6 +204,24 @@ def test_what_drawing_raises_is_told_to_its_batch_alone(drawn: Drawn, batcher: B
     with pytest.raises(RuntimeError, match="gone"):
         away.result(LONG)
     assert numbers(beside.result(LONG)) == [102]
+
+
+def test_the_end_of_the_thread_is_told_to_all_and_seen_from_outside(
+    drawn: Drawn, batcher: Batcher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(threading, "excepthook", lambda _: None)
+    assert not batcher.alive
+    tickets = [batcher.submit(drawn, many("a", *range(4))), batcher.submit(drawn, many("b", 4))]
+    batcher.start()
+    assert batcher.alive
+    drawn.errors.append(SystemExit())
+    drawn.go()
+    for ticket in tickets:
+        with pytest.raises(ClosedError):
+            ticket.result(LONG)
+    assert not batcher.alive
+    with pytest.raises(ClosedError):
+        batcher.submit(drawn, many("a", 5))
 
 
 @pytest.mark.parametrize(

@@ -129,6 +129,19 @@ def test_alias_version_run_folder_and_file_give_the_weights_they_name_and_leave_
     assert str(default_source(workspace).newest()) == f"models:/{NAME}/1"
 
 
+def test_weights_are_loaded_where_no_others_are_and_a_file_that_goes_before_it_is_read_is_a_line(
+    registered: Registered, tmp_path: Path
+) -> None:
+    (tmp_path / "models").mkdir()
+    shutil.copy(registered.workspace.root / "params.yaml", tmp_path)
+    other = Path(shutil.copy(registered.workspace.raw, tmp_path / "models" / "other.safetensors"))
+    edition = source(str(other)).newest()
+    assert load(edition).identity == files.sha256(other)
+    other.unlink()
+    with pytest.raises(UserError, match=r"other\.safetensors can't be loaded \(.*No such file"):
+        load(edition)
+
+
 def test_what_is_not_there_is_a_line_that_says_what_is(
     registered: Registered, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -219,6 +232,7 @@ def test_the_model_is_swapped_between_two_requests_and_who_was_checked_against_t
     assert models.named("1") is old
     models.look()
     assert clock.loads == [f"models:/{NAME}/1", f"models:/{NAME}/2"]
+    assert models.swaps == 1
     assert capfd.readouterr().err == f"serves models:/{NAME}/2 now, in place of models:/{NAME}/1\n"
 
 
@@ -236,8 +250,9 @@ def test_a_damaged_new_version_leaves_the_old_one_and_is_tried_again_after_a_whi
     told = capfd.readouterr().err.splitlines()
     assert told == [f"still serves models:/{NAME}/1: {models.trouble}"]
     registered.crown(2)
+    assert models.swaps == 0
     models.look()
-    assert (models.trouble, models.current().version) == (None, "2")
+    assert (models.trouble, models.current().version, models.swaps) == (None, "2", 1)
 
 
 def test_versions_are_loaded_once_on_request_and_the_one_longest_unasked_goes(

@@ -163,8 +163,10 @@ def test_a_client_that_leaves_takes_its_images_along(make_api: Callable[..., Api
 
 
 def test_a_server_that_ends_tells_who_waits(make_api: Callable[..., Api]) -> None:
-    api = make_api(draws=False)
+    api = make_api()
+    assert api.client.get("/healthz").status_code == 200
     api.batcher.close()
+    assert api.client.get("/healthz").status_code == 503
 
     answer = api.client.post("/v1/images", json=GOOD)
     assert answer.status_code == 503
@@ -215,7 +217,7 @@ TOKEN = "a-token-of-thirty-two-characters"
 def test_a_token_is_wanted_by_all_that_tells_something(
     make_api: Callable[..., Api], path: str, header: str | None, status: int
 ) -> None:
-    client = make_api(draws=False, token=TOKEN).client
+    client = make_api(token=TOKEN).client
     headers = {"Authorization": header.encode("latin-1")} if header else {}
 
     answer = client.get(path, headers=headers)

@@ -19,8 +19,10 @@ _LEFT = "499"  # nginx's number for a client that left before it was answered
 
 
 class Followed(Protocol):
-    """What is served, and whether a newer one could not be."""
+    """What is served, how often that was another before, and whether a newer one could not be."""
 
+    @property
+    def swaps(self) -> int: ...
     @property
     def trouble(self) -> str | None: ...
     def current(self) -> Served: ...
@@ -68,16 +70,11 @@ class Metrics:
 
 
 class _ServedModel(Collector):
-    """Of two swaps between two looks one is seen."""
-
     def __init__(self, models: Followed) -> None:
         self._models = models
-        self._last, self._swaps = models.current(), 0
 
     def collect(self) -> Iterator[Metric]:
         served = self._models.current()
-        if served is not self._last:
-            self._last, self._swaps = served, self._swaps + 1
         names = {
             "name": served.name,
             "version": served.version or "",
@@ -87,7 +84,9 @@ class _ServedModel(Collector):
         info.add_metric(list(names.values()), 1)
         yield info
         yield GaugeMetricFamily("rediffuse_batch_size", "Places of a batch", value=served.answers.batch_size)
-        yield CounterMetricFamily("rediffuse_model_swaps", "Models that took the place of another", value=self._swaps)
+        yield CounterMetricFamily(
+            "rediffuse_model_swaps", "Models that took the place of another", value=self._models.swaps
+        )
         yield GaugeMetricFamily(
             "rediffuse_model_trouble", "1: what stands at the source can't be served", value=bool(self._models.trouble)
         )

@@ -8,7 +8,8 @@ from starlette.concurrency import run_in_threadpool
 
 from rediffuse.prompts import LONGEST
 from rediffuse.serving.api.cost import most_evaluations
-from rediffuse.serving.api.errors import refusals
+from rediffuse.serving.api.drawing import ENDING
+from rediffuse.serving.api.errors import RefusedError, refusals
 from rediffuse.serving.api.images import MOST_FRAMES
 from rediffuse.serving.api.schemas import Health, Limits, ListedModel, ListedModels, ModelAnswer, OwnSettings
 from rediffuse.serving.api.service import Service, most_steps
@@ -43,9 +44,11 @@ def model_router(service: Service) -> APIRouter:
         ]
         return ListedModels(models=listed)
 
-    @router.get("/healthz", tags=["server"], summary="Whether the server lives", responses=refusals())
-    def health() -> Health:
+    @router.get("/healthz", tags=["server"], summary="Whether the server lives", responses=refusals(503))
+    async def health() -> Health:
         """Open to all; it says no more than that."""
+        if not service.batcher.alive:
+            raise RefusedError(503, "nothing is drawn here any more", retry_after=ENDING)
         return Health(status="ok")
 
     return router

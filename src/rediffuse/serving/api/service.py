@@ -18,6 +18,11 @@ class ServedModels(Protocol):
     """What is served; `models.Models` is one."""
 
     @property
+    def swaps(self) -> int:
+        """Models that took the place of another."""
+        ...
+
+    @property
     def trouble(self) -> str | None:
         """Why what stands at the source now is not what is served; None where all is well."""
         ...

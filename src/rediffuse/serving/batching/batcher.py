@@ -62,6 +62,11 @@ class Batcher:
         self._end_all()
 
     @property
+    def alive(self) -> bool:
+        """Whether what is asked for will be drawn: started, not closed, and not dead of a bug."""
+        return self._thread.is_alive() and not self._closed
+
+    @property
     def waiting(self) -> int:
         """Images that wait and are not begun, those in the background included."""
         with self._changed:
@@ -164,8 +169,11 @@ class Batcher:
         try:
             self._steps(batch)
         except Exception as error:
-            for ticket, _ in batch.parts:
-                ticket.fail(error)
+            _fail(batch, error)
+        except BaseException:
+            # The end of the thread. Those who are all in this batch stand in no line any more.
+            _fail(batch, ClosedError("the drawing has ended"))
+            raise
 
     def _steps(self, batch: Batch) -> None:
         """Draw a batch to its end, as long as anybody wants it."""
@@ -195,8 +203,7 @@ class Batcher:
             closed = self._closed
         _fail_late(late)
         if closed:
-            for ticket, _ in batch.parts:
-                ticket.fail(ClosedError("the server stops"))
+            _fail(batch, ClosedError("the server stops"))
         return not closed and batch.is_awaited
 
     def _note(self, images: int, seconds: float) -> None:
@@ -205,6 +212,11 @@ class Batcher:
             self._rate = rate if not self._rate else 0.5 * (self._rate + rate)
         if self._told:
             self._told.drawn(images, seconds)
+
+
+def _fail(batch: Batch, error: Exception) -> None:
+    for ticket, _ in batch.parts:
+        ticket.fail(error)
 
 
 def _fail_late(tickets: Sequence[Ticket]) -> None:

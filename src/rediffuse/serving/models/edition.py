@@ -1,5 +1,6 @@
 """A model that never changes, and a place where another one may stand tomorrow."""
 
+import errno
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -30,6 +31,7 @@ class Edition(Protocol):
         Raises:
             UserError: there is no model of rediffuse's.
             TryAgainError: the store does not answer.
+            OSError: a file can't be read, or there is no room for it.
         """
 
 
@@ -79,7 +81,12 @@ def load(edition: Edition) -> Answers:
     """
     with tempfile.TemporaryDirectory(prefix="rediffuse-") as temporary:
         folder = Path(temporary)
-        edition.fetch(folder)
+        try:
+            edition.fetch(folder)
+        except OSError as error:
+            # A file may have gone since somebody looked, belong to another user, or find no room for its copy.
+            kind = TryAgainError if error.errno in (errno.ENOSPC, errno.EDQUOT) else UserError
+            raise kind(f"{edition} can't be loaded ({_line(error, folder)})") from error
         missing = [name for name in (WEIGHTS, SETTINGS) if not (folder / name).exists()]
         if missing:
             raise UserError(f"{edition} is no model of rediffuse's: it has no {' and no '.join(missing)}")

@@ -98,9 +98,8 @@ class Trained:
         # Another file than the stage's is sampled as it is.
         sample = params.sample if own else params.sample.model_copy(update={"ema_length": None})
         unguided = params.sample.why_not_guided(label_drop=params.train.label_drop, snapshots=params.train.snapshots)
-        write_parts(folder, workspace, sample, params.runtime, params.prompts, unguided)
-        if not own:
-            shutil.copyfile(self.path, folder / WEIGHTS)
+        trained = _Trained(workspace.root, workspace.home, self.path)
+        write_parts(folder, trained, sample, params.runtime, params.prompts, unguided)
         if own and workspace.model_card.exists():
             shutil.copyfile(workspace.model_card, folder / CARD)
 
@@ -131,6 +130,18 @@ class WeightsFile:
     def at(self, listing: Listing) -> Edition:
         """See `Source`."""
         raise KeyError(listing.version)
+
+
+@dataclass(frozen=True)
+class _Trained(Workspace):
+    """A checkout as if these weights were what its training made; no others need be there."""
+
+    weights: Path
+
+    @property
+    def denoiser(self) -> Path:
+        """See `Workspace`."""
+        return self.weights
 
 
 def _checkout(weights: Path) -> Workspace:

@@ -71,6 +71,7 @@ class Models:
         self._load, self._clock = load, clock
         self._state = threading.Lock()  # guards what follows; held for moments only
         self._current: tuple[Edition, Served] | None = None
+        self._swaps = 0
         self._others: OrderedDict[Edition, Served] = OrderedDict()
         self._listed: tuple[Listing, ...] = ()
         self._failures: dict[Edition, _Failure] = {}
@@ -99,6 +100,11 @@ class Models:
     def current(self) -> Served:
         """The model that answers who names none."""
         return self._now()[1]
+
+    @property
+    def swaps(self) -> int:
+        """Models that took the place of another since the start."""
+        return self._swaps
 
     @property
     def trouble(self) -> str | None:
@@ -163,6 +169,7 @@ class Models:
             served = self._known(edition) or self._tried(edition)
             with self._state:
                 (before, old), self._current = self._now(), (edition, served)
+                self._swaps += 1
                 self._others.pop(edition, None)
                 # Who compares the two asks for it next.
                 if before.version and self._kept:
