@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from rediffuse.params import SampleParams
-from rediffuse.prompts import Vocabulary
+from rediffuse.prompts import Term, Vocabulary
 from rediffuse.serving.answers import Moment
 from rediffuse.serving.wanted import Settings, Wanted
 from tests.data.planted import params_with
@@ -33,7 +33,7 @@ class StandIn:
     shape = (1, 8, 8)
     samplers = ("dpmpp_2m", "ddim")
     vocabulary = Vocabulary(CLASSES, {}, ())
-    unguided = None
+    why_not_guided = None
     runtime = device = None
     card = ""
 
@@ -52,6 +52,9 @@ class StandIn:
         return CLASSES[index % 3]
 
     def check(self, settings: Settings) -> None:
+        pass
+
+    def check_terms(self, terms: Sequence[Term]) -> None:
         pass
 
     def kind(self, wanted: Wanted) -> Hashable:
