@@ -209,11 +209,23 @@ def test_a_batch_is_seen_on_its_way_and_ends_as_its_images(answers: Answers) -> 
 
 
 def test_a_model_that_never_went_without_a_label_is_asked_for_one_class_alone(answers: Answers) -> None:
-    never = dataclasses.replace(answers, unguided="train.label_drop is 0", _ready={})
-    assert len(never.images([asked(never, 1)])) == 1
-    for changes in ({"terms": ()}, {"terms": (Term("cat", 2.0),)}, {"settings": {"guidance": 2.0}}):
-        with pytest.raises(NotAllowedError, match=re.escape("train.label_drop is 0")):
-            never.images([asked(never, 1, **changes)])
+    why = "train.label_drop is 0"
+    never = dataclasses.replace(answers, unguided=why, needs_label=why, _ready={})
+    # Guidance by a snapshot goes without no label.
+    by_snapshot = dataclasses.replace(
+        answers, sample=answers.sample.model_copy(update={"guidance_reference": "snapshot"}), needs_label=why, _ready={}
+    )
+    for model in (never, by_snapshot):
+        assert len(model.images([asked(model, 1)])) == 1
+        for terms in ((), (Term("cat", 2.0),), (Term("cat"), Term("dog"))):
+            with pytest.raises(NotAllowedError, match=re.escape(why)):
+                model.images([asked(model, 1, terms=terms)])
+    with pytest.raises(NotAllowedError, match=re.escape(why)):
+        never.images([asked(never, 1, settings={"guidance": 2.0})])
+    # A scale that can't be asked for is nothing that a composition needs.
+    unguided = dataclasses.replace(answers, unguided="the sampler is ode", _ready={})
+    unguided.check_terms(())
+    assert len(unguided.images([asked(unguided, 1, terms=(Term("cat", 2.0),))])) == 1
 
 
 @pytest.mark.parametrize("shares", [None, {"owl": 2.0, "cat": 1.0}])
