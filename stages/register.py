@@ -10,7 +10,7 @@ from rediffuse.params import Params, flatten
 from rediffuse.rules import Name, dotted, judged, parse_name, score
 from rediffuse.score_protocol import deciding, measured_by
 from rediffuse.serving.description import described
-from rediffuse.serving.package import write_package
+from rediffuse.serving.package import why_labelled, write_package
 from rediffuse.stage import run_stage
 from rediffuse.tables import rounded
 from rediffuse.tracking import Candidate, Run, Untracked
@@ -73,6 +73,7 @@ def register(params: Params, workspace: Workspace, run: Run | None = None) -> di
                 unguided=params.sample.why_not_guided(
                     label_drop=params.train.label_drop, snapshots=params.train.snapshots
                 ),
+                needs_label=why_labelled(params.train.label_drop),
             ),
         )
     return verdict

@@ -1,6 +1,5 @@
 """Where a served model comes from, what is said where there is none, and how a better one takes its place."""
 
-import json
 import re
 import shutil
 import tempfile
@@ -278,8 +277,28 @@ def test_versions_are_loaded_once_on_request_and_the_one_longest_unasked_goes(
     for _ in range(2):
         with pytest.raises(UserError, match="not a safetensors file"):
             models.named("3")
-    assert models.named("2") is not given[0]
+    again = models.named("2")
+    assert again is not given[0]
+    # What can't be loaded takes nobody's place, while it is not tried again.
+    with pytest.raises(UserError, match="not a safetensors file"):
+        models.named("3")
+    assert models.named("2") is again
     assert clock.loads == [f"models:/{NAME}/{version}" for version in (1, 2, 3, 2)]
+
+
+def test_what_may_be_loaded_later_says_so_to_all_who_ask_meanwhile(
+    models: Models, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(edition: Edition) -> Answers:
+        raise TryAgainError(f"{edition} does not fit into memory")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(models, "_load", full)
+        for _ in range(2):
+            with pytest.raises(TryAgainError, match="does not fit"):
+                models.named("2")
+    clock.now = 60.0
+    assert models.named("2").version == "2"
 
 
 def test_a_file_that_is_trained_anew_is_followed(registered: Registered, tmp_path: Path, clock: Clock) -> None:
@@ -292,6 +311,7 @@ def test_a_file_that_is_trained_anew_is_followed(registered: Registered, tmp_pat
     assert models.listed() == []
     own = models.current().answers
     assert "train.label_drop" in str(own.unguided)
+    assert own.needs_label == own.unguided
     assert own.vocabulary.frames == tuple(load_params(workspace.params).prompts.frames) != ()
     models.look()
     assert len(clock.loads) == 1

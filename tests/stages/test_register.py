@@ -114,7 +114,8 @@ def test_why_a_model_can_not_be_guided_and_how_it_is_spoken_to_is_handed_over(
         register(params, made, Told(tmp_path))  # type: ignore[arg-type]
         assert packed[-1]["prompts"] is params.prompts
     assert packed[0]["unguided"].startswith("with train.label_drop 0 the model never learns to go without a label")
-    assert packed[1]["unguided"] is None
+    assert packed[0]["needs_label"] == packed[0]["unguided"]
+    assert packed[1]["unguided"] is packed[1]["needs_label"] is None
 
 
 def check_folder(content: dict[str, bytes], made: Workspace) -> None:
@@ -148,6 +149,7 @@ def check_folder(content: dict[str, bytes], made: Workspace) -> None:
     }
     settings = json.loads(content["artifacts/sampling.json"])
     assert (settings["prompts"], settings["unguided"]) == (PARAMS.prompts.model_dump(mode="json"), None)
+    assert settings["needs_label"] is None
     assert json.loads(content["input_example.json"]) == {"columns": ["label", "seed", "index"], "data": [["a", 0, 0]]}
 
 

@@ -60,6 +60,7 @@ class Answers:
         device: the same, settled.
         vocabulary: what words mean to it.
         unguided: why it can't be guided, with the parameter that would change it; None where it can.
+        needs_label: the same of going without a label, alone or in a composition.
         identity: SHA-256 of the weights' file, hex.
         card: the model card, Markdown; empty for none.
     """
@@ -71,6 +72,7 @@ class Answers:
     device: torch.device
     vocabulary: Vocabulary
     unguided: str | None
+    needs_label: str | None
     identity: str
     card: str
     _ready: dict[Settings, Sampling] = field(default_factory=dict, repr=False, compare=False)
@@ -83,7 +85,8 @@ class Answers:
         Raises:
             UserError: a file is missing, or is not what it should be.
         """
-        sample, settled, words, unguided = _read_settings(settings)
+        sample, settled, sections = _read_settings(settings)
+        words = sections.get("prompts", {})
         device = runtime.start(settled)
         model = load_model(weights, device)
         earlier = load_model(reference, device).denoiser if reference else None
@@ -104,7 +107,8 @@ class Answers:
             runtime=settled,
             device=device,
             vocabulary=vocabulary,
-            unguided=unguided,
+            unguided=sections.get("unguided"),
+            needs_label=sections.get("needs_label"),
             identity=_sha256(weights),
             card=card.read_text(encoding="utf-8") if card and card.exists() else "",
         )
@@ -167,9 +171,8 @@ class Answers:
             if term.label not in self.classes:
                 allowed = f"the classes are {listed(self.classes)}" if self.classes else "this model knows no labels"
                 raise NotAllowedError("label", f"label is {term.label!r}; {allowed}")
-        always_labelled = self.classes and self.unguided and self.sample.guidance_reference == "label"
-        if always_labelled and (not terms or _is_composed(terms)):
-            raise NotAllowedError("prompt", f"this model needs one class without a weight, because {self.unguided}")
+        if self.classes and self.needs_label and (not terms or _is_composed(terms)):
+            raise NotAllowedError("prompt", f"this model needs one class without a weight, because {self.needs_label}")
 
     def kind(self, wanted: Wanted) -> Hashable:
         """What images must share to be drawn in one batch."""
@@ -189,9 +192,11 @@ class Answers:
         if len(kinds) != 1 or len(wanted) > self.batch_size:
             raise ValueError(f"{len(wanted)} images of {len(kinds)} kinds are no batch of {self.batch_size}")
         sampling = self._sampling(wanted[0].settings)
-        rows = [self._labels(each) for each in wanted]
-        if _is_composed(wanted[0].terms):
-            weights = [[term.weight for term in each.terms] for each in wanted]
+        # A sum in another order is another in its last bits: of the same terms there is one.
+        terms = [sorted(each.terms, key=lambda term: (term.label, term.weight)) for each in wanted]
+        rows = [self._labels(each) for each in terms]
+        if _is_composed(terms[0]):
+            weights = [[term.weight for term in each] for each in terms]
             sampling = sampling.composed(np.array(rows), np.array(weights))
         steps = sampling.steps(np.array([row[0] for row in rows]), [_key(each) for each in wanted])
         process, last = self.model.process, len(sampling.times) - 1
@@ -213,9 +218,9 @@ class Answers:
             drawn |= zip(batch, last.pictures(), strict=True)
         return [drawn[row] for row in range(len(wanted))]
 
-    def _labels(self, wanted: Wanted) -> list[int]:
-        self.check_terms(wanted.terms)
-        return [self.classes.index(term.label) for term in wanted.terms] or [-1]
+    def _labels(self, terms: Sequence[Term]) -> list[int]:
+        self.check_terms(terms)
+        return [self.classes.index(term.label) for term in terms] or [-1]
 
     def _sampling(self, settings: Settings) -> Sampling:
         """Made once for those that ask for it again."""
@@ -228,7 +233,7 @@ class Answers:
         return sampling
 
     def _new_sampling(self, settings: Settings) -> Sampling:
-        if settings.guidance != 1 and (why := self._why_not_guided()):
+        if settings.guidance != 1 and (why := self.why_not_guided):
             raise NotAllowedError("guidance", f"guidance is {settings.guidance}; 1 is allowed, because {why}")
         try:
             return Sampling.of(self.model, self._params(settings), self.device, reference=self.reference)
@@ -252,7 +257,9 @@ class Answers:
             name = str(first["loc"][0]) if first["loc"] else "sampler"
             raise NotAllowedError(name, f"{name} is {asked.get(name)!r}; {first['msg']}") from None
 
-    def _why_not_guided(self) -> str | None:
+    @property
+    def why_not_guided(self) -> str | None:
+        """Why no guidance scale but 1 can be asked for; None where any can."""
         if self.sample.guidance_reference == "snapshot" and self.reference is None:
             return "sample.guidance was 1 when it was packed, and so it holds no snapshot to be guided by"
         if self.sample.guidance_reference == "label" and not self.classes:
@@ -298,8 +305,8 @@ def _key(wanted: Wanted) -> NoiseKey | Between:
     return Between(key(wanted.origin), key(wanted.towards), wanted.share)
 
 
-def _read_settings(path: Path) -> tuple[SampleParams, RuntimeParams, Mapping[str, Any], str | None]:
-    """The sections that `package.write_parts` keeps: sample, runtime, prompts, and why the model can't be guided."""
+def _read_settings(path: Path) -> tuple[SampleParams, RuntimeParams, Mapping[str, Any]]:
+    """What `package.write_parts` keeps: the sections sample and runtime, and all of it."""
     try:
         sections = json.loads(path.read_bytes())
         sample = SampleParams.model_validate_json(json.dumps(sections["sample"]))
@@ -312,7 +319,7 @@ def _read_settings(path: Path) -> tuple[SampleParams, RuntimeParams, Mapping[str
         raise UserError(f"{path} is of another version of rediffuse: {key}: {first['msg']}") from None
     except (ValueError, KeyError, TypeError) as error:
         raise UserError(f"{path} holds no settings of rediffuse's: {' '.join(str(error).split())}") from None
-    return sample, settled, sections.get("prompts", {}), sections.get("unguided")
+    return sample, settled, sections
 
 
 def _sha256(path: Path) -> str:

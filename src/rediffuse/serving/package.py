@@ -57,6 +57,16 @@ of 2^63, where `request.ImageRequest` refuses both.
 """
 
 
+def why_labelled(label_drop: float) -> str | None:
+    """Why a model that was trained with this `train.label_drop` can't go without a label; None where it can.
+
+    Guidance by a snapshot needs no such training, so that `SampleParams.why_not_guided` does not say it.
+    """
+    if label_drop:
+        return None
+    return "with train.label_drop 0 the model never learns to go without a label; use train.label_drop above 0"
+
+
 def write_parts(
     folder: Path,
     workspace: Workspace,
@@ -64,17 +74,19 @@ def write_parts(
     runtime: RuntimeParams,
     prompts: Section | None = None,
     unguided: str | None = None,
+    needs_label: str | None = None,
 ) -> None:
     """Write the weights that sampling uses, and its settings, into `folder`.
 
     WEIGHTS are the trained model's or, with `sample.ema_length`, the average of that length. REFERENCE is there where
-    guidance is by a snapshot. SETTINGS hold the sections `sample`, `runtime` and `prompts`, and `unguided`; where a GPU
-    was asked for by name, a machine without one may answer too.
+    guidance is by a snapshot. SETTINGS hold the sections `sample`, `runtime` and `prompts`, and both reasons; where a
+    GPU was asked for by name, a machine without one may answer too.
 
     Args:
         sample, runtime: the sections.
         prompts: the section; None: class names are the only words.
         unguided: why the model can't be guided (`SampleParams.why_not_guided`); None: it can.
+        needs_label: why it can't go without a label (`why_labelled`); None: it can.
 
     Raises:
         UserError: the model or the snapshots are missing.
@@ -92,6 +104,7 @@ def write_parts(
         "runtime": anywhere.model_dump(mode="json"),
         "prompts": prompts.model_dump(mode="json") if prompts else {},
         "unguided": unguided,
+        "needs_label": needs_label,
     }
     files.write_json(folder / SETTINGS, settings)
 
@@ -103,11 +116,12 @@ def write_package(
     runtime: RuntimeParams,
     prompts: Section | None = None,
     unguided: str | None = None,
+    needs_label: str | None = None,
 ) -> None:
     """Write the model as `mlflow.pyfunc.load_model` and `mlflow models serve` take it, and its CARD, into a new folder.
 
     Args:
-        sample, runtime, prompts, unguided: as of `write_parts`.
+        sample, runtime, prompts, unguided, needs_label: as of `write_parts`.
 
     Raises:
         UserError: the model or the snapshots are missing, or the words are none of a model with such classes.
@@ -120,7 +134,7 @@ def write_package(
     _check_spoken_of(classes, prompts)
     example = ({"label": [classes[0]]} if classes else {}) | {"seed": [sample.seed], "index": [0]}
     with tempfile.TemporaryDirectory() as parts:
-        write_parts(Path(parts), workspace, sample, runtime, prompts, unguided)
+        write_parts(Path(parts), workspace, sample, runtime, prompts, unguided, needs_label)
         mlflow.pyfunc.save_model(
             path=str(folder),
             python_model=str(Path(__file__).with_name("mlflow_model.py")),

@@ -33,7 +33,7 @@ class StandIn:
     shape = (1, 8, 8)
     samplers = ("dpmpp_2m", "ddim")
     vocabulary = Vocabulary(CLASSES, {}, ())
-    unguided = None
+    why_not_guided = None
     runtime = device = None
     card = ""
 

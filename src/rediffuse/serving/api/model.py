@@ -68,7 +68,7 @@ def _described(service: Service, served: Served) -> ModelAnswer:
         settings=OwnSettings(**asdict(answers.settings)),
         samplers=list(answers.samplers),
         batch_size=answers.batch_size,
-        guided=answers.unguided is None,
+        guided=answers.why_not_guided is None,
         limits=Limits(
             count=(1, limits.count),
             steps=(1, most_steps(limits, answers.settings)),

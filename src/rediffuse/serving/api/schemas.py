@@ -128,7 +128,7 @@ class ModelAnswer(BaseModel):
     settings: OwnSettings
     samplers: list[str]
     batch_size: int
-    guided: bool = Field(description="whether it can be guided and composed")
+    guided: bool = Field(description="whether a guidance scale other than 1 may be asked for")
     limits: Limits
     card: str = Field(description="Markdown; empty for none")
     trouble: str | None = Field(description="why what stands at the source now is not what is served")

@@ -8,7 +8,7 @@ from pathlib import Path
 from rediffuse.errors import UserError
 from rediffuse.params import load_params
 from rediffuse.serving.models.edition import PARTS, Edition, Listing
-from rediffuse.serving.package import CARD, SETTINGS, WEIGHTS, write_parts
+from rediffuse.serving.package import CARD, SETTINGS, WEIGHTS, why_labelled, write_parts
 from rediffuse.workspace import Workspace
 
 Stamps = tuple[tuple[int, int, int] | None, ...]
@@ -99,7 +99,8 @@ class Trained:
         sample = params.sample if own else params.sample.model_copy(update={"ema_length": None})
         unguided = params.sample.why_not_guided(label_drop=params.train.label_drop, snapshots=params.train.snapshots)
         trained = _Trained(workspace.root, workspace.home, self.path)
-        write_parts(folder, trained, sample, params.runtime, params.prompts, unguided)
+        needs_label = why_labelled(params.train.label_drop)
+        write_parts(folder, trained, sample, params.runtime, params.prompts, unguided, needs_label)
         if own and workspace.model_card.exists():
             shutil.copyfile(workspace.model_card, folder / CARD)
 

@@ -32,13 +32,16 @@ class _Failure:
     """A model that could not be loaded, so that not everybody who asks tries it again.
 
     Args:
-        kind, told: of the error.
+        error: why.
         until: the moment from which it is worth another look.
     """
 
-    kind: type[UserError | TryAgainError]
-    told: str
+    error: UserError | TryAgainError
     until: float
+
+    def again(self) -> UserError | TryAgainError:
+        """The same error, of which a new one is raised each time: one that is kept would keep who raised it."""
+        return type(self.error)(str(self.error))
 
 
 class Models:
@@ -136,6 +139,8 @@ class Models:
             # Somebody else may have waited for the same.
             if served := self._known(edition):
                 return served
+            self._check_failed(edition)
+            # Room first: two of them at once would take the memory of both.
             with self._state:
                 while len(self._others) >= self._kept:
                     self._others.popitem(last=False)
@@ -187,17 +192,20 @@ class Models:
                 self._others.move_to_end(edition)
             return self._others.get(edition)
 
-    def _tried(self, edition: Edition) -> Served:
-        """Loaded, unless that has failed just now."""
+    def _check_failed(self, edition: Edition) -> None:
+        """Whether it may be tried: not where that has failed just now."""
         failure = self._failures.get(edition)
         if failure and self._clock() < failure.until:
-            # What may be had later is not told as what can't be had: a job would end for it.
-            raise failure.kind(failure.told)
+            raise failure.again()
+
+    def _tried(self, edition: Edition) -> Served:
+        """Loaded, unless that has failed just now."""
+        self._check_failed(edition)
         try:
             served = self._made(edition)
         except (UserError, TryAgainError) as error:
             with self._state:
-                self._failures[edition] = _Failure(type(error), str(error), self._clock() + self._again)
+                self._failures[edition] = _Failure(type(error)(str(error)), self._clock() + self._again)
             raise
         with self._state:
             self._failures.pop(edition, None)
