@@ -167,7 +167,7 @@ def test_what_is_not_there_is_a_line_that_says_what_is(
     other.delete_model_version(NAME, version)
 
     packed = shutil.copytree(registered.packages[0] / "artifacts", tmp_path / "packed")
-    (packed / SETTINGS).write_text(json.dumps({"sample": {}}))
+    (packed / SETTINGS).write_text('{"sample": {}}')
     with pytest.raises(UserError, match="is of another version of rediffuse: sample"):
         load(registered.source(str(packed)).newest())
 

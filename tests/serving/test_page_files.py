@@ -33,7 +33,6 @@ def test_each_file_is_sent_once_with_its_type_and_a_policy_that_lets_nothing_els
         assert "default-src 'self'; img-src data: blob:;" in answer.headers["content-security-policy"]
         again = client.get(address, headers={"If-None-Match": answer.headers["etag"]})
         assert (again.status_code, again.content) == (304, b"")
-        assert client.head(address).headers["etag"] == answer.headers["etag"]
 
 
 @pytest.mark.parametrize("name", ["nothing.js", "..%2Fapi%2Fpage.py", "%2e%2e%2fanswers.py", ""])
