@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import re
+from itertools import permutations, starmap
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,12 @@ from torch import nn
 
 from rediffuse.errors import UserError
 from rediffuse.model import build_model, describe, save_model
+from rediffuse.networks import Condition
 from rediffuse.params import Params
 from rediffuse.prompts import Term
-from rediffuse.randomness import seeded_global
+from rediffuse.randomness import generator, seeded_global
 from rediffuse.sampling import class_mix
-from rediffuse.serving.answers import UNLABELLED, Answers, _counted
+from rediffuse.serving.answers import UNLABELLED, Answers, _counted, _Pictures
 from rediffuse.serving.package import REFERENCE, SETTINGS, WEIGHTS, write_parts
 from rediffuse.serving.wanted import NotAllowedError, Origin, Wanted
 from rediffuse.snapshots import planned, publish
@@ -173,6 +175,52 @@ def test_no_image_depends_on_the_others_of_any_kind(answers: Answers) -> None:
     assert len({image.tobytes() for image in together}) > 10  # some samplers meet in two steps
     for each, image in zip(wanted, together, strict=True):
         assert np.array_equal(answers.images([each])[0], image)
+
+
+def test_the_order_of_classes_changes_no_bit_of_an_image(answers: Answers) -> None:
+    def drawn(*terms: Term) -> torch.Tensor:
+        *_, last = answers.moments([asked(answers, 2, terms=terms)])
+        assert isinstance(last.pictures, _Pictures)
+        return last.pictures.step.x
+
+    first, *others = starmap(drawn, permutations((Term("cat"), Term("dog", 0.7), Term("owl", -1.3))))
+    assert len(others) == 5
+    assert all(torch.equal(first, other) for other in others)
+
+
+@pytest.mark.parametrize("reference", ["label", "snapshot"])
+def test_a_composition_is_the_formula_of_its_passes_inside_the_guided_levels_and_outside(
+    tmp_path: Path, reference: str
+) -> None:
+    """D(none) + sum of w_i (D_i - D(none)), led away from D(none) or from the same of the snapshot, image by image."""
+    changes = {"sample__guidance_reference": reference, "sample__guidance_snapshot": 0.5, "sample__guidance": 3.0}
+    params = tiny(sample__threshold="static", sample__guidance_levels=(0.1, 3.0), **changes)
+    write_parts(tmp_path, trained(Workspace.at(tmp_path), params, CLASSES), params.sample, params.runtime)
+    answers = loaded(tmp_path)
+    labels, weights = np.array([[0, 1], [2, 0], [1, 2]]), np.array([[1.0, 0.5], [2.0, -0.5], [0.3, 1.0]])
+    sampling = answers._sampling(answers.settings)
+    x = torch.randn(4, 1, 8, 8, generator=generator(0, "x")) * 0.3
+    networks = [answers.model.denoiser, *([answers.reference] if answers.reference else [])]
+    with torch.no_grad():
+        for sigma, scale in ((0.05, 1.0), (1.0, 3.0)):
+            t = torch.full((4,), sigma)
+
+            def passes(denoiser: Any, each: list[int], t: torch.Tensor = t) -> torch.Tensor:
+                return denoiser(x, t, Condition(labels=torch.tensor(each)))
+
+            none = [passes(network, [-1] * 4) for network in networks]
+            sums = [
+                sum(
+                    torch.tensor([*w, w[-1]])[:, None, None, None] * (passes(network, [*each, each[-1]]) - base)
+                    for each, w in zip(labels.T.tolist(), weights.T.tolist(), strict=True)
+                )
+                for network, base in zip(networks, none, strict=True)
+            ]
+            own, worse = none[0] + sums[0], (none[1] + sums[1]) if answers.reference else none[0]
+            expected = (worse + scale * (own - worse)).clamp(-1, 1)
+            assert float((expected.abs() < 1).float().mean()) > 0.05
+            found = sampling.composed(labels, weights).denoiser(x, t, Condition(labels=torch.tensor([0, 2, 1, 1])))
+            torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
 
 
 def test_a_walk_goes_from_one_image_exactly_to_the_other(answers: Answers) -> None:

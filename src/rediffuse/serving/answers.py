@@ -192,9 +192,11 @@ class Answers:
         if len(kinds) != 1 or len(wanted) > self.batch_size:
             raise ValueError(f"{len(wanted)} images of {len(kinds)} kinds are no batch of {self.batch_size}")
         sampling = self._sampling(wanted[0].settings)
-        rows = [self._labels(each) for each in wanted]
-        if _is_composed(wanted[0].terms):
-            weights = [[term.weight for term in each.terms] for each in wanted]
+        # A sum in another order is another in its last bits: of the same terms there is one.
+        terms = [sorted(each.terms, key=lambda term: (term.label, term.weight)) for each in wanted]
+        rows = [self._labels(each) for each in terms]
+        if _is_composed(terms[0]):
+            weights = [[term.weight for term in each] for each in terms]
             sampling = sampling.composed(np.array(rows), np.array(weights))
         steps = sampling.steps(np.array([row[0] for row in rows]), [_key(each) for each in wanted])
         process, last = self.model.process, len(sampling.times) - 1
@@ -216,9 +218,9 @@ class Answers:
             drawn |= zip(batch, last.pictures(), strict=True)
         return [drawn[row] for row in range(len(wanted))]
 
-    def _labels(self, wanted: Wanted) -> list[int]:
-        self.check_terms(wanted.terms)
-        return [self.classes.index(term.label) for term in wanted.terms] or [-1]
+    def _labels(self, terms: Sequence[Term]) -> list[int]:
+        self.check_terms(terms)
+        return [self.classes.index(term.label) for term in terms] or [-1]
 
     def _sampling(self, settings: Settings) -> Sampling:
         """Made once for those that ask for it again."""
