@@ -19,7 +19,7 @@ from rediffuse.params import Params
 from rediffuse.prompts import Term
 from rediffuse.randomness import generator, seeded_global
 from rediffuse.sampling import class_mix
-from rediffuse.serving.answers import UNLABELLED, Answers, _counted, _Pictures
+from rediffuse.serving.answers import KEPT, UNLABELLED, Answers, _counted, _Pictures
 from rediffuse.serving.package import REFERENCE, SETTINGS, WEIGHTS, write_parts
 from rediffuse.serving.wanted import NotAllowedError, Origin, Wanted
 from rediffuse.snapshots import planned, publish
@@ -288,6 +288,23 @@ def test_the_mix_of_classes_is_counted_once_for_all_who_ask_up_to_there(
     for index in (699, 3, 0, 640, 699):
         assert ours.label_at(index) == CLASSES[expected[index]]
     assert counted == [1024, 4, 1]
+
+
+def test_the_ways_of_sampling_that_were_asked_for_last_stay_ready_and_no_more(answers: Answers) -> None:
+    model = dataclasses.replace(answers, _ready={})
+    ways = [dataclasses.replace(model.settings, steps=steps) for steps in range(1, KEPT + 2)]
+    ready = [model._sampling(way) for way in ways[:KEPT]]
+    assert model._sampling(ways[0]) is ready[0]
+    model._sampling(ways[KEPT])
+    assert list(model._ready) == [*ways[2:KEPT], ways[0], ways[KEPT]]
+
+
+def test_another_sampler_comes_without_the_extras_of_the_model_s_own(answers: Answers) -> None:
+    own = answers.sample.model_copy(update={"sampler": "heun", "churn": 1.0, "grid": "uniform"})
+    model = dataclasses.replace(answers, sample=own, _ready={})
+    plain = dataclasses.replace(answers, _ready={})
+    drawn = [each.images([asked(each, 1, settings={"sampler": "ddim"})])[0] for each in (model, plain)]
+    assert np.array_equal(*drawn)
 
 
 def test_a_gpu_that_was_asked_for_is_not_asked_of_who_answers(tmp_path: Path) -> None:

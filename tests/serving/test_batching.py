@@ -308,6 +308,13 @@ def test_a_client_of_asyncio_waits_and_takes_its_images_along_when_it_leaves(dra
     assert batcher.waiting == 0
 
 
+def test_images_do_not_hold_those_of_others_that_were_drawn_beside_them(drawn: Drawn, batcher: Batcher) -> None:
+    drawn.go()
+    tickets = [batcher.submit(drawn, many("a", number)) for number in (1, 2)]
+    batcher.start()
+    assert all(image.base is None for ticket in tickets for image in ticket.result(LONG))
+
+
 def test_a_ticket_that_is_done_is_held_by_nobody(drawn: Drawn, batcher: Batcher) -> None:
     drawn.go()
     batcher.start()

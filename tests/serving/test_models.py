@@ -18,7 +18,8 @@ from rediffuse.params import load_params
 from rediffuse.serving.answers import Answers
 from rediffuse.serving.batching import Batcher
 from rediffuse.serving.models import Models, Source, default_source, source
-from rediffuse.serving.models.edition import Edition, load
+from rediffuse.serving.models.edition import Edition, Listing, load
+from rediffuse.serving.models.registry import RegisteredVersion, Registry
 from rediffuse.serving.package import SETTINGS, WEIGHTS, write_package
 from rediffuse.workspace import Workspace
 from tests.serving.test_answers import CLASSES, asked, tiny, trained
@@ -299,6 +300,43 @@ def test_what_may_be_loaded_later_says_so_to_all_who_ask_meanwhile(
                 models.named("2")
     clock.now = 60.0
     assert models.named("2").version == "2"
+
+
+@dataclass
+class Shelf:
+    """A source of versions without files, whose newest one moves."""
+
+    now: str = "1"
+
+    def newest(self) -> Edition:
+        return self.at(Listing(self.now, (), 0))
+
+    def listed(self) -> list[Listing]:
+        return [Listing(version, (), 0) for version in "54321"]
+
+    def at(self, listing: Listing) -> Edition:
+        return RegisteredVersion(Registry("none"), "shelf", listing.version, listing.created)
+
+
+def test_as_many_other_versions_stay_as_are_kept_those_that_were_asked_for_last(clock: Clock) -> None:
+    shelf, loads = Shelf(), clock.loads
+    models = Models(shelf, poll=3600, kept=2, load=lambda edition: loads.append(str(edition)[-1]))  # type: ignore[arg-type,func-returns-value]
+    models.start()
+    for version in ("2", "3", "2", "4", "2", "3"):
+        assert models.named(version).version == version
+    assert loads == ["1", "2", "3", "4", "3"]
+    # What becomes the current one takes no place among the others, and the one before it takes one.
+    shelf.now = "2"
+    models.look()
+    assert [models.named(version).version for version in ("1", "3")] == ["1", "3"]
+    assert loads == ["1", "2", "3", "4", "3"]
+    shelf.now = "5"
+    models.look()
+    assert [models.named(version).version for version in ("2", "3")] == ["2", "3"]
+    assert loads == ["1", "2", "3", "4", "3", "5"]
+    assert models.named("1").version == "1"
+    assert loads[-1] == "1"
+    models.close()
 
 
 def test_a_file_that_is_trained_anew_is_followed(registered: Registered, tmp_path: Path, clock: Clock) -> None:

@@ -16,6 +16,7 @@ from rediffuse.serving.batching.ticket import BusyError, ClosedError, PatienceEr
 from rediffuse.serving.wanted import Wanted
 
 _LEAST, _MOST = 1.0, 60.0  # seconds that somebody is asked to stay away
+_GATHER, _GATHER_MOST = 0.1, 0.05  # share of a batch's time, and seconds, that those who shared the last one may take
 
 
 class Told(Protocol):
@@ -46,6 +47,8 @@ class Batcher:
         self._changed = threading.Condition(threading.Lock())  # guards the line and what follows
         self._closed = False
         self._rate = 0.0  # images a second, of the last batches
+        self._shared = 0  # images of the last batch, where several asked for them
+        self._took = 0.0  # seconds of the last batch
         self._thread = threading.Thread(target=self._run, name="drawing", daemon=True)
 
     def start(self) -> None:
@@ -155,6 +158,8 @@ class Batcher:
         """
         with self._changed:
             late = self._line.late(self._clock())
+            if not late:
+                self._gather()
             batch = None if late or self._closed else self._line.batch()
             if not (late or batch or self._closed):
                 self._changed.wait()
@@ -164,6 +169,18 @@ class Batcher:
             self._tell_waiting(waiting)
             self._draw(batch)
         return not closed
+
+    def _gather(self) -> None:
+        """Before the first of those who shared the last batch is drawn alone, wait a moment for the others to ask again.
+
+        A batch takes as long with few images as with many. Who asks alone never waits.
+        """
+        if self._shared and self._line.count(background=False):
+            self._changed.wait_for(
+                lambda: self._closed or self._line.count(background=False) >= self._shared,
+                timeout=min(_GATHER * self._took, _GATHER_MOST),
+            )
+            self._shared = 0
 
     def _draw(self, batch: Batch) -> None:
         try:
@@ -194,7 +211,7 @@ class Batcher:
         images = last.pictures()
         for ticket, places, rows in batch.rows:
             ticket.take(last, places, images[rows])
-        self._note(len(images), time.perf_counter() - started)
+        self._note(batch, time.perf_counter() - started)
 
     def _goes_on(self, batch: Batch) -> bool:
         """Between two steps: whether there is to be another. Who has waited too long meanwhile is told."""
@@ -206,9 +223,12 @@ class Batcher:
             _fail(batch, ClosedError("the server stops"))
         return not closed and batch.is_awaited
 
-    def _note(self, images: int, seconds: float) -> None:
+    def _note(self, batch: Batch, seconds: float) -> None:
+        images = len(batch.wanted)
         rate = images / max(seconds, 1e-6)
+        urgent = [len(places) for ticket, places in batch.parts if not ticket.background]
         with self._changed:
+            self._shared, self._took = (sum(urgent) if len(urgent) > 1 else 0), seconds
             self._rate = rate if not self._rate else 0.5 * (self._rate + rate)
         if self._told:
             self._told.drawn(images, seconds)
