@@ -379,3 +379,22 @@ def test_an_image_is_the_same_alone_and_amid_sixteen_others_in_the_thread_as_wit
     finally:
         batcher.close()
     assert set(threads) == {2}
+
+
+def test_those_who_shared_a_batch_share_the_next_one_and_who_asks_alone_never_waits(
+    drawn: Drawn, batcher: Batcher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As long as they ask again within a moment, which here is as long as it takes."""
+    monkeypatch.setattr("rediffuse.serving.batching.batcher._GATHER", 1e9)
+    monkeypatch.setattr("rediffuse.serving.batching.batcher._GATHER_MOST", LONG)
+    together = [batcher.submit(drawn, many("a", number)) for number in (1, 2)]
+    drawn.go()
+    batcher.start()
+    assert [numbers(ticket.result(LONG)) for ticket in together] == [[101], [102]]
+    again = [batcher.submit(drawn, many("a", number)) for number in (3, 4)]
+    assert [numbers(ticket.result(LONG)) for ticket in again] == [[103], [104]]
+    # One has gone: the other waits for it once, and no more.
+    for number in (5, 6):
+        monkeypatch.setattr("rediffuse.serving.batching.batcher._GATHER_MOST", LONG if number == 6 else 0.0)
+        assert numbers(batcher.submit(drawn, many("a", number)).result(LONG)) == [100 + number]
+    assert drawn.batches == [[1, 2], [3, 4], [5], [6]]

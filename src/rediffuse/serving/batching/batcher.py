@@ -171,7 +171,7 @@ class Batcher:
         return not closed
 
     def _gather(self) -> None:
-        """Before the first of those who shared the last batch is drawn alone, wait a moment for the others to ask again.
+        """Before the first of those who shared the last batch is drawn alone, wait a moment for the others.
 
         A batch takes as long with few images as with many. Who asks alone never waits.
         """
