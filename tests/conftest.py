@@ -1,6 +1,7 @@
 """What all tests share."""
 
 import shutil
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -53,5 +54,9 @@ def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def trained(finished: Repository, tmp_path: Path) -> Repository:
     """A copy of the finished repository that a test may change, with an MLflow store of its own."""
     path = tmp_path / "copy"
-    shutil.copytree(finished.path, path, symlinks=True, ignore=shutil.ignore_patterns("mlflow.db*", "mlartifacts"))
+    # Two thousand files: Python's own copy takes twice the time.
+    subprocess.run(["cp", "-a", finished.path, path], check=True)
+    for database in path.glob("mlflow.db*"):
+        database.unlink()
+    shutil.rmtree(path / "mlartifacts", ignore_errors=True)
     return Repository(path)

@@ -23,6 +23,7 @@ TINY = {
     "  validate_every: 400 ": "  validate_every: 20 ",
     "  count: 1440 ": "  count: 60 ",
     "  batch_size: 96 ": "  batch_size: 32 ",
+    "  width: 32 ": "  width: 8 ",
     "  steps: 600 ": "  steps: 30 ",
     "  repeats: 3 ": "  repeats: 2 ",
     "  real_counts: [100, all] ": "  real_counts: [100] ",
@@ -33,6 +34,10 @@ TINY = {
     "  checkpoint_every: 400 ": "  checkpoint_every: 10 ",
     "  preview_every: 800 ": "  preview_every: 20 ",
     "  threads: 2 ": "  threads: 1 ",
+    "    width: null ": "    width: 16 ",
+    "    head_channels: null ": "    head_channels: 16 ",
+    "  kid_subsets: 50 ": "  kid_subsets: 10 ",
+    "  noise_levels: 12 ": "  noise_levels: 4 ",
     # Two guidance scales, two steps of one sampler.
     "  count: 360 ": "  count: 20 ",
     "  guidance: [1.0, 1.5, 3.0] ": "  guidance: [1.0, 2.0] ",

@@ -1,5 +1,6 @@
 """A training killed with -9 and started again writes the bytes of one that was left alone."""
 
+import shutil
 import signal
 from pathlib import Path
 
@@ -34,12 +35,16 @@ def checkpoints(repository: Repository) -> list[Path]:
 
 
 @pytest.mark.parametrize(("tracking", "step"), [("true", 20), pytest.param("false", 10, marks=pytest.mark.slow)])
-def test_a_killed_training_goes_on_to_the_same_model_in_the_same_run(trained: Repository, tracking: str, step: int):
+def test_a_killed_training_goes_on_to_the_same_model_in_the_same_run(
+    trained: Repository, empty_database: Path, tracking: str, step: int
+):
     snapshots = [f"models/snapshots/{name}" for name in contents(trained.workspace.snapshots)]
     names = ("models/denoiser.safetensors", "models/raw.safetensors", "plots/training.csv", *snapshots)
     whole = {name: files.sha256(trained.path / name) for name in names}
     assert len(whole) == 3 + 4 + 1
     trained.edit(**{"  tracking: true": f"  tracking: {tracking}"})
+    if tracking == "true":
+        shutil.copy(empty_database, trained.workspace.tracking_database)
     for name in whole:
         (trained.path / name).unlink()
 

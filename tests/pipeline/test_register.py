@@ -1,5 +1,6 @@
 """From the finished pipeline to the registry, and from there to a process that knows nothing of the checkout."""
 
+import shutil
 import sys
 from pathlib import Path
 
@@ -34,7 +35,10 @@ def test_the_out_holds_what_the_scores_say(finished: Repository):
     assert judged["value"] == scores["fd"]
 
 
-def test_the_champion_gives_a_clean_process_the_pixels_of_the_pipeline(trained: Repository, tmp_path: Path):
+def test_the_champion_gives_a_clean_process_the_pixels_of_the_pipeline(
+    trained: Repository, empty_database: Path, tmp_path: Path
+):
+    shutil.copy(empty_database, trained.workspace.tracking_database)
     asked = "fidelity.fd <= 2 * fidelity.fd_floor, memorisation.copies <= 0.05]"
     trained.edit(**{asked: "fidelity.fd > 0]"})
     said = trained.run("python", "-m", "stages.register")

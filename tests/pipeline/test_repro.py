@@ -7,10 +7,13 @@ from pathlib import Path
 import mlflow
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from rediffuse import files
 from rediffuse.errors import UserError
+from rediffuse.stage import run_stage
+from stages.train import train
 from tests.repository import Repository
 
 OUTS = (
@@ -156,11 +159,23 @@ def test_dvc_shows_plots_and_compares_metrics(finished: Repository, trained: Rep
     ],
 )
 def test_a_users_mistake_is_one_line_and_leaves_the_outs_alone(
-    trained: Repository, changes: dict[str, str], message: str
+    trained: Repository,
+    changes: dict[str, str],
+    message: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
 ):
     before = files.md5(trained.workspace.denoiser)
     trained.edit(**changes)
-    said = trained.run("python", "-m", "stages.train", code=2, CUDA_VISIBLE_DEVICES="")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.chdir(trained.path)
+    monkeypatch.delenv("DVC_ROOT", raising=False)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    with pytest.raises(SystemExit) as ended:
+        run_stage(train, live=True)
+    assert ended.value.code == 2
+    out, said = capfd.readouterr()
+    assert out == ""
     assert message in said
     assert len(said.strip().splitlines()) == 1
     assert files.md5(trained.workspace.denoiser) == before

@@ -42,7 +42,7 @@ def runtime_params(**changes: object) -> RuntimeParams:
 def model(dropout: float = 0.0, device: torch.device = CPU) -> Model:
     process = Edm()
     with seeded_global(0, "weights"):
-        network = Unet((1, 8, 8), 3, width=8, multipliers=(1, 1), head_channels=4, groups=2, dropout=dropout)
+        network = Unet((1, 8, 8), 3, width=8, multipliers=(1, 1), blocks=1, head_channels=4, groups=2, dropout=dropout)
     return Model(
         description={"classes": ["a", "b", "c"], "shape": [1, 8, 8]},
         denoiser=NetworkDenoiser(network, process, "edm", 0.7, torch.bfloat16 if device.type == "cuda" else None).to(
