@@ -1,5 +1,6 @@
 """Every contender trains, draws and counts as the benchmarks expect it to."""
 
+from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -77,6 +78,16 @@ def test_a_contender_trains_its_weights_and_draws_from_their_average(name, monke
     assert 2 < contender.flops() / contender.parameters < 2 * 64
 
 
+@pytest.fixture
+def _free() -> Iterator[None]:
+    """Torch as it starts, whatever an earlier test of this process has asked of it."""
+    before = torch.are_deterministic_algorithms_enabled()
+    torch.use_deterministic_algorithms(False)
+    yield
+    torch.use_deterministic_algorithms(before)
+
+
+@pytest.mark.usefixtures("_free")
 def test_two_trainings_of_rediffuse_draw_the_same_bytes():
     def drawn() -> bytes:
         contender = own.Rediffuse(toy(), {"train.lr": 0.01})

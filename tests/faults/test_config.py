@@ -241,10 +241,10 @@ def test_the_mutations_know_every_key_that_has_a_line_of_its_own():
     assert {key for _, key in KEYS} == {key for key in known_keys() if not flow.search(key)}
 
 
-def test_300_mutated_files_are_sound_parameters_or_one_line(tmp_path: Path):
-    taken, refused = check_mutations(tmp_path, range(300))
-    assert taken > 10
-    assert refused > 180
+def test_120_mutated_files_are_sound_parameters_or_one_line(tmp_path: Path):
+    taken, refused = check_mutations(tmp_path, range(120))
+    assert taken > 4
+    assert refused > 72
 
 
 @pytest.mark.slow

@@ -3,10 +3,13 @@
 import re
 import shutil
 import socket
-import sys
 from contextlib import closing
 
+import pytest
+
 from rediffuse import files
+from rediffuse.stage import run_stage
+from stages.train import train
 from tests.data.planted import contents
 from tests.repository import Repository
 
@@ -26,7 +29,9 @@ def outs(repository: Repository) -> dict[str, str]:
     return {str(path.relative_to(repository.path)): files.sha256(path) for path in paths}
 
 
-def test_a_training_without_its_server_warns_once_writes_the_same_bytes_and_tells_no_secret(trained: Repository):
+def test_a_training_without_its_server_warns_once_writes_the_same_bytes_and_tells_no_secret(
+    trained: Repository, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+):
     before = outs(trained)
     assert len(before) > 6
     for name in before:
@@ -36,7 +41,12 @@ def test_a_training_without_its_server_warns_once_writes_the_same_bytes_and_tell
     with closing(socket.socket()) as closed:
         closed.bind(("127.0.0.1", 0))
         uri = f"http://me:plAnted-uri-4711@127.0.0.1:{closed.getsockname()[1]}/?token=plAnted-query-4711"
-        said = trained.run(sys.executable, "-m", "stages.train", MLFLOW_TRACKING_URI=uri, **SECRETS)
+        for name, value in {"MLFLOW_TRACKING_URI": uri, **SECRETS}.items():
+            monkeypatch.setenv(name, value)
+        monkeypatch.delenv("DVC_ROOT", raising=False)
+        monkeypatch.chdir(trained.path)
+        run_stage(train, live=True)
+    said = "".join(capfd.readouterr())
     warnings = [line for line in said.splitlines() if not line.startswith("train: ")]
     assert len(warnings) == 1
     assert re.fullmatch(r"warning: MLflow at .*Connection refused.* `make sync` brings it there", warnings[0]), said

@@ -5,8 +5,11 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from rediffuse import files
+from rediffuse.stage import run_stage
+from stages.register import register
 from tests.repository import Repository
 
 # In a process of its own: all images of the run, asked for in a table.
@@ -36,12 +39,20 @@ def test_the_out_holds_what_the_scores_say(finished: Repository):
 
 
 def test_the_champion_gives_a_clean_process_the_pixels_of_the_pipeline(
-    trained: Repository, empty_database: Path, tmp_path: Path
+    trained: Repository,
+    empty_database: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
 ):
     shutil.copy(empty_database, trained.workspace.tracking_database)
     asked = "fidelity.fd <= 2 * fidelity.fd_floor, memorisation.copies <= 0.05]"
     trained.edit(**{asked: "fidelity.fd > 0]"})
-    said = trained.run("python", "-m", "stages.register")
+    monkeypatch.chdir(trained.path)
+    for name in ("DVC_ROOT", "MLFLOW_TRACKING_URI"):
+        monkeypatch.delenv(name, raising=False)
+    run_stage(register, live=True)
+    said = "".join(capfd.readouterr())
     assert said.splitlines() == ["registered as version 1 of rediffuse-digits, its first champion"]
     pixels = tmp_path / "pixels.npy"
     told = trained.run(

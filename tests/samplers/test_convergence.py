@@ -27,10 +27,10 @@ from tests.samplers.common import fresh, no_noise, prior, run
 
 
 def order(sampler: Sampler, process: Process, denoiser, exact: Tensor | None = None, finer: int = 1) -> float:
-    """Slope of log error against log step, over six step counts, along a part of the path without its end points."""
+    """Slope of log error against log step, over three step counts, along a part of the path without its end points."""
     low, high = (torch.tensor([v], dtype=torch.float64) for v in (0.05, 20.0))
     x = prior(process)
-    counts, errors = [finer * count for count in (20, 30, 45, 68, 100, 150)], []
+    counts, errors = [finer * count for count in (20, 55, 150)], []
     for steps in counts:
         levels = torch.exp(torch.linspace(math.log(high), math.log(low), steps + 1, dtype=torch.float64))
         times = process.time(levels)
@@ -68,7 +68,7 @@ def test_on_ddpm_too_whose_path_has_a_kink_at_each_step(sampler: Sampler, expect
 def test_the_order_holds_on_a_mixture(sampler: Sampler, expected: int):
     process = Edm()
     denoiser = MixtureDenoiser(process, (-0.8, 0.8), 0.2)
-    levels = torch.exp(torch.linspace(math.log(20.0), math.log(0.05), 4001, dtype=torch.float64))
+    levels = torch.exp(torch.linspace(math.log(20.0), math.log(0.05), 2001, dtype=torch.float64))
     exact = run(Heun(), denoiser, process, levels, prior(process))
     assert order(sampler, process, denoiser, exact) == pytest.approx(expected, abs=0.3)
 
@@ -96,7 +96,10 @@ def standard_errors(exact: Tensor, count: int) -> Tensor:
     return ((variance[:, None] * variance[None] + exact**2) / count).sqrt()
 
 
-@pytest.mark.parametrize("process", [Edm(), Vp(), Ddpm()], ids=["edm", "vp", "ddpm"])
+# Ddpm is Vp's path with a kink at each of its steps.
+@pytest.mark.parametrize(
+    "process", [Edm(), pytest.param(Vp(), marks=pytest.mark.slow), Ddpm()], ids=["edm", "vp", "ddpm"]
+)
 @pytest.mark.parametrize("name", STOCHASTIC)
 def test_stochastic_samplers_reach_the_mean_and_the_covariance_of_the_data(name: str, process: Process):
     count = 1500

@@ -4,11 +4,13 @@ import pytest
 
 from rediffuse.evaluation.report.model_card import render_card
 from rediffuse.serving.description import LONGEST, described
+from tests.evaluation.report.conftest import unpainted  # noqa: F401
 from tests.evaluation.report.constructed import PARAMS, data_card, metrics, report
 
 END = "\n\nThe whole card is `model_card.md` in the model's folder.\n"
 
 
+@pytest.mark.usefixtures("unpainted")
 @pytest.mark.parametrize("classes", [2, 200])
 def test_a_card_of_any_length_is_cut_at_a_line_behind_its_verdicts_and_scores(classes: int) -> None:
     names = tuple(f"class number {number}" for number in range(classes))

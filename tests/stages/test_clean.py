@@ -403,7 +403,7 @@ def test_ray_writes_the_same_files(tmp_path: Path) -> None:
     assert contents(other.clean) == contents(local.clean)
 
 
-@settings(deadline=None, max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, max_examples=7, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     actions=st.fixed_dictionaries({name: st.sampled_from(["keep", "quarantine", "drop"]) for name in CHECKS}),
     seed=st.integers(0, 1000),

@@ -138,6 +138,7 @@ def test_the_audit_sees_that_the_samples_are_training_images(evaluated: Workspac
     assert np.median(errors) < 8
 
 
+@pytest.mark.usefixtures("unpainted")
 def test_the_audit_sees_copies_under_labels_that_have_nothing_to_do_with_them(
     own_workspace: Workspace, params: Params
 ) -> None:

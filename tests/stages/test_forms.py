@@ -26,16 +26,16 @@ FORMS = {
 }
 
 
-def made_of(root: Path, form: str) -> Workspace:
+def made_of(root: Path, form: str, workers: int) -> Workspace:
     """The stages up to split, on the data in root/form."""
     workspace = Workspace.at(root / "made" / form)
-    params = params_with(prepare__source=form, prepare__path=str(root / form), runtime__workers=2, **FORMS[form])
+    params = params_with(prepare__source=form, prepare__path=str(root / form), runtime__workers=workers, **FORMS[form])
     for stage in (prepare, clean, split):
         stage(params, workspace)
     return workspace
 
 
-def agree(root: Path) -> Card:
+def agree(root: Path, workers: int = 1) -> Card:
     """Write what the IDX form in root/idx holds in every other form, and see that all become the same examples."""
     rows = list(Idx(root / "idx"))
     images = np.stack([decoded(row.content) for row in rows])
@@ -43,7 +43,7 @@ def agree(root: Path) -> Card:
     table_folder(root / "folder", images, labels, parts)
     parquet_files(root / "parquet", images, labels, parts, rows=10_000)
     tar_files(root / "webdataset", images, labels, parts)
-    first, *others = [made_of(root, form) for form in FORMS]
+    first, *others = [made_of(root, form, workers) for form in FORMS]
     for other in others:
         assert other.examples.read_bytes() == first.examples.read_bytes()
         assert Card.read(other.card).digest == Card.read(first.card).digest
@@ -64,4 +64,4 @@ def test_four_forms_give_the_same_examples(tmp_path: Path) -> None:
 @pytest.mark.skipif(not FASHION_MNIST.is_dir(), reason="Debian's package dataset-fashion-mnist is not installed")
 def test_four_forms_of_fashion_mnist_give_the_same_examples(tmp_path: Path) -> None:
     (tmp_path / "idx").symlink_to(FASHION_MNIST)
-    assert agree(tmp_path).count == 70_000
+    assert agree(tmp_path, workers=2).count == 70_000

@@ -1,7 +1,9 @@
 """The loop, its schedules, its batches, its checkpoints and its validation."""
 
 import copy
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -135,10 +137,16 @@ class Killer(Recorder):
             raise KilledError
 
 
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Callable[[float], tuple[TrainingState, Curves]]:
+    """(dropout) -> the training that nothing interrupts, made once; tests look at it and leave it as it is."""
+    return cache(lambda dropout: run_fit(tmp_path_factory.mktemp("undisturbed"), dropout=dropout))
+
+
 @pytest.mark.parametrize("dropout", [0.0, 0.3])
 @pytest.mark.parametrize("call", [1, 2])
-def test_a_killed_training_resumes_to_the_same_bytes(tmp_path: Path, call: int, dropout: float):
-    whole, curves = run_fit(tmp_path / "whole", dropout=dropout)
+def test_a_killed_training_resumes_to_the_same_bytes(tmp_path: Path, undisturbed, call: int, dropout: float):
+    whole, curves = undisturbed(dropout)
     with pytest.raises(KilledError):
         run_fit(tmp_path / "killed", log=Killer(call), dropout=dropout)
     # Whatever the global generator does meanwhile is no matter.
@@ -168,8 +176,10 @@ def test_a_resumed_training_does_not_start_over(tmp_path: Path, monkeypatch: pyt
         ({"checkpoint_every": 1000, "checkpoint_seconds": 1e-9}, list(range(1, 13))),
     ],
 )
-def test_intervals_of_the_runtime_change_no_byte(tmp_path: Path, changes: dict[str, float], checkpoints: list[int]):
-    plain, curves = run_fit(tmp_path / "plain")
+def test_intervals_of_the_runtime_change_no_byte(
+    tmp_path: Path, undisturbed, changes: dict[str, float], checkpoints: list[int]
+):
+    plain, curves = undisturbed(0.0)
     log = Recorder()
     other, other_curves = run_fit(tmp_path / "other", runtime=runtime_params(**changes), log=log)
     assert log.checkpoints == checkpoints

@@ -1,7 +1,9 @@
 """What dvc.yaml and dvc.lock say about the stages: who feeds whom, and the MD5 of what each wrote."""
 
 import re
+from copy import deepcopy
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -80,7 +82,7 @@ def load_dvc_file(path: Path) -> dict[str, Any]:
         UserError: the file can't be read, or is no YAML; the message names file and line.
     """
     try:
-        document = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
+        document = deepcopy(_parsed(path.read_text(encoding="utf-8")))
     except OSError as error:
         raise UserError(f"{path} can't be read: {error.strerror}") from None
     except YAMLError as error:
@@ -91,6 +93,12 @@ def load_dvc_file(path: Path) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:
         raise UserError(f"{path.name}: not YAML: {error}") from None
     return document if isinstance(document, dict) else {}
+
+
+@lru_cache(maxsize=8)
+def _parsed(text: str) -> Any:
+    """The document in a text. The same few files are asked for again and again, and ruamel reads 400 kB a second."""
+    return YAML(typ="safe", pure=True).load(text)
 
 
 def locked_stages(workspace: Workspace) -> dict[str, Any]:

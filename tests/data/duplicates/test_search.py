@@ -60,7 +60,7 @@ def test_pairs_are_sorted_and_each_is_there_once(planted) -> None:
     assert (found.similarity >= DEFAULTS.similarity).all()
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(2))
 def test_groups_do_not_depend_on_the_order_of_rows(planted, seed) -> None:
     views = planted[0][: len(planted[0]) - seed]
     order = np.random.default_rng(seed).permutation(len(views))
@@ -73,7 +73,7 @@ def as_sets(names: np.ndarray, group: np.ndarray) -> set[frozenset[int]]:
 
 
 def test_all_pairs_by_brute_force_are_found_and_none_that_is_not_similar(planted) -> None:
-    views = np.concatenate([planted[0][:60], planted[0][len(planted[1]) :][:60]])
+    views = np.concatenate([planted[0][:40], planted[0][len(planted[1]) :][:40]])
     one, two = np.triu_indices(len(views), 1)
     pixels, cells = grey(views), colours(views)
     best = np.full(len(one), -np.inf)
@@ -82,7 +82,7 @@ def test_all_pairs_by_brute_force_are_found_and_none_that_is_not_similar(planted
         best = np.maximum(best, measured)
     group = groups(views)
     brute = best >= DEFAULTS.similarity
-    assert brute.sum() > 30
+    assert brute.sum() > 20
     assert (group[one[brute]] == group[two[brute]]).mean() >= 0.98
     for first, second, alike in zip(*search(views), strict=True):
         # By themselves, with every frame in view, they are as similar or more.
@@ -136,10 +136,10 @@ def test_even_pairs_of_a_crowd_do_not_depend_on_the_order_of_rows(crowd) -> None
 
 def test_a_crowd_of_images_all_alike_costs_no_more_an_image() -> None:
     random = np.random.default_rng(0)
-    views = np.repeat(random_views(1), 10_000, axis=0)
-    views[:, :1024] += random.integers(0, 2, (10_000, 1024)).astype(np.uint8)
+    views = np.repeat(random_views(1), 4_000, axis=0)
+    views[:, :1024] += random.integers(0, 2, (4_000, 1024)).astype(np.uint8)
     views[:, :1024] &= 0xFE
-    views[:, :1024] ^= (random.random((10_000, 1024)) < 0.001).astype(np.uint8)
+    views[:, :1024] ^= (random.random((4_000, 1024)) < 0.001).astype(np.uint8)
     asked = 0
 
     def counted(rows: np.ndarray) -> np.ndarray:

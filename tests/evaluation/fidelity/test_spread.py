@@ -68,9 +68,7 @@ def coverage(case: str, *, size: int, folds: int, truths: int) -> dict[str, floa
     return {name: count / 200 for name, count in hits.items()}
 
 
-@pytest.mark.parametrize(
-    ("case", "folds"), [("mixture, at the floor", 1), ("gaussian, against noise", 1), ("gaussian, shifted", 5)]
-)
+@pytest.mark.parametrize(("case", "folds"), [("mixture, at the floor", 1), ("gaussian, shifted", 3)])
 def test_intervals_cover_in_nine_of_ten_resamplings(case: str, folds: int) -> None:
     found = coverage(case, size=40, folds=folds, truths=400)
     assert min(found.values()) >= 0.9, found
