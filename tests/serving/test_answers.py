@@ -10,73 +10,18 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from torch import nn
 
 from rediffuse.errors import UserError
-from rediffuse.model import build_model, describe, save_model
 from rediffuse.networks import Condition
-from rediffuse.params import Params
 from rediffuse.prompts import Term
-from rediffuse.randomness import generator, seeded_global
+from rediffuse.randomness import generator
 from rediffuse.sampling import class_mix
 from rediffuse.serving.answers import KEPT, UNLABELLED, Answers, _counted, _Pictures
 from rediffuse.serving.package import REFERENCE, SETTINGS, WEIGHTS, write_parts
-from rediffuse.serving.wanted import NotAllowedError, Origin, Wanted
-from rediffuse.snapshots import planned, publish
+from rediffuse.serving.wanted import NotAllowedError, Origin
 from rediffuse.workspace import Workspace
 from stages.sample import sample
-from tests.data.planted import params_with
-
-CLASSES = ("cat", "dog", "owl")
-
-
-def tiny(**changes: Any) -> Params:
-    return params_with(
-        **{
-            "model__unet__width": 8,
-            "model__unet__blocks": 1,
-            "model__unet__head_channels": 8,
-            "sample__count": 6,
-            "sample__batch_size": 4,
-            "sample__steps": 2,
-            "sample__seed": 3,
-            "evaluate__neighbours": 1,
-            "runtime__device": "cpu",
-            "runtime__threads": 1,
-            "runtime__progress": False,
-            **changes,
-        }
-    )
-
-
-def trained(workspace: Workspace, params: Params, classes: tuple[str, ...]) -> Workspace:
-    """A model and its snapshots, each with weights of its own that leave no image alike."""
-    description = describe(params.model, params.diffusion, shape=(1, 8, 8), classes=classes, sigma_data=0.5)
-    kept = workspace.root / "kept"
-    for number, path in enumerate(
-        [workspace.denoiser, workspace.raw, *(kept / each.file for each in planned(params.train))]
-    ):
-        with seeded_global(number, "weights"):
-            denoiser = build_model(description, torch.device("cpu")).denoiser
-            for parameter in denoiser.network.parameters():
-                nn.init.normal_(parameter, std=0.3)
-        save_model(path, description, denoiser)
-    publish(kept, workspace.snapshots, planned(params.train))
-    return workspace
-
-
-def loaded(folder: Path) -> Answers:
-    reference = folder / REFERENCE
-    return Answers.load(folder / SETTINGS, folder / WEIGHTS, reference if reference.exists() else None)
-
-
-def asked(answers: Answers, seed: int, index: int = 0, label: str | None = None, **changes: Any) -> Wanted:
-    """As a request without anything else would have it."""
-    named = label or answers.label_at(index)
-    terms = changes.pop("terms", (Term(named),) if named else ())
-    settings = dataclasses.replace(answers.settings, **changes.pop("settings", {}))
-    return Wanted(terms, Origin(seed, index), settings, **changes)
-
+from tests.serving.tiny import CLASSES, asked, loaded, tiny, trained
 
 POWER = {"train__ema": "power", "train__steps": 20, "train__ema_start": 0}
 

@@ -17,7 +17,7 @@ from rediffuse.serving.answers import Answers, Moment
 from rediffuse.serving.batching import Batcher, BusyError, ClosedError, PatienceError, Progress
 from rediffuse.serving.package import write_parts
 from rediffuse.workspace import Workspace
-from tests.serving.test_answers import CLASSES, asked, loaded, tiny, trained
+from tests.serving.tiny import CLASSES, asked, loaded, tiny, trained
 
 STEPS = 4
 LONG = 60.0  # seconds until a test that hangs fails; none waits for it

@@ -22,7 +22,7 @@ from rediffuse.serving.models.edition import Edition, Listing, load
 from rediffuse.serving.models.registry import RegisteredVersion, Registry
 from rediffuse.serving.package import SETTINGS, WEIGHTS, write_package
 from rediffuse.workspace import Workspace
-from tests.serving.test_answers import CLASSES, asked, tiny, trained
+from tests.serving.tiny import CLASSES, asked, tiny, trained
 from tests.tracking.conftest import CHECKOUT, _own_store  # noqa: F401
 
 NAME = "rediffuse-digits"

@@ -28,7 +28,7 @@ from rediffuse.serving.package import write_package
 from rediffuse.serving.record import read_record
 from rediffuse.workspace import Workspace
 from stages.sample import sample
-from tests.serving.test_answers import CLASSES, tiny, trained
+from tests.serving.tiny import CLASSES, tiny, trained
 
 
 class Words(Section):

@@ -5,10 +5,9 @@ from pydantic import BaseModel, Field
 from rediffuse.prompts import LONGEST
 
 
-class DrawnImage(BaseModel):
-    """An image with all that draws it again."""
+class Drawing(BaseModel):
+    """What draws an image again, beside its model."""
 
-    png: str = Field(description="base64 of the file, whose text `rediffuse` holds the fields that follow")
     prompt: str
     seed: int
     index: int
@@ -18,6 +17,12 @@ class DrawnImage(BaseModel):
     steps: int
     guidance: float
     temperature: float
+
+
+class DrawnImage(Drawing):
+    """An image with all that draws it again."""
+
+    png: str = Field(description="base64 of the file, whose text `rediffuse` holds the other fields")
 
 
 class Drawn(BaseModel):
@@ -77,19 +82,10 @@ class Understanding(BaseModel):
     seed: int | None = Field(description="that the prompt says")
 
 
-class RecordAnswer(BaseModel):
+class RecordAnswer(Drawing):
     """How a PNG was drawn."""
 
     model: str
-    prompt: str
-    seed: int
-    index: int
-    to_seed: int | None
-    share: float
-    sampler: str
-    steps: int
-    guidance: float
-    temperature: float
 
 
 class OwnSettings(BaseModel):
