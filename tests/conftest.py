@@ -12,9 +12,9 @@ from tests.repository import Repository, new_repository
 
 
 @pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """A file's tests go to one process, as its fixtures do; so do all that look at the one finished pipeline run."""
-    for item in items:
+    for item in items if config.pluginmanager.hasplugin("xdist") else ():
         group = "finished" if "finished" in getattr(item, "fixturenames", ()) else item.location[0]
         item.add_marker(pytest.mark.xdist_group(group))
 

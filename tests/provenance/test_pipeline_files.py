@@ -1,9 +1,10 @@
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
 from rediffuse.errors import UserError
-from rediffuse.provenance.pipeline import locked_outs, stage_files, upstream
+from rediffuse.provenance.pipeline import load_dvc_file, locked_outs, stage_files, upstream
 from rediffuse.workspace import Workspace
 
 
@@ -61,3 +62,12 @@ def test_a_dvc_yaml_that_is_no_yaml_is_one_line(workspace: Workspace, text: str,
 def test_a_dvc_yaml_without_stages_has_none(workspace: Workspace, text: str) -> None:
     workspace.pipeline.write_text(text)
     assert stage_files(workspace) == {}
+
+
+def test_a_file_read_again_is_as_it_is_now_whatever_a_reader_did_to_it(tmp_path: Path) -> None:
+    file = tmp_path / "dvc.lock"
+    file.write_text("stages: {train: {outs: []}}")
+    load_dvc_file(file)["stages"].clear()
+    assert load_dvc_file(file) == {"stages": {"train": {"outs": []}}}
+    file.write_text("stages: {}")
+    assert load_dvc_file(file) == {"stages": {}}
