@@ -22,7 +22,7 @@ from rediffuse.serving.models.edition import Edition, Listing, load
 from rediffuse.serving.models.registry import RegisteredVersion, Registry
 from rediffuse.serving.package import SETTINGS, WEIGHTS, write_package
 from rediffuse.workspace import Workspace
-from tests.serving.tiny import CLASSES, asked, tiny, trained
+from tests.serving.tiny import CLASSES, asked, tiny, trained, write_tiny
 from tests.tracking.conftest import CHECKOUT, _own_store  # noqa: F401
 
 NAME = "rediffuse-digits"
@@ -209,6 +209,30 @@ def test_a_version_that_can_not_be_had_now_is_not_told_as_one_that_never_can(
         with pytest.raises(TryAgainError, match="the store is away"):
             models.named("2")
     models.close()
+
+
+def test_other_models_stand_beside_the_served_one_as_they_were_at_the_start(
+    registered: Registered, clock: Clock, tmp_path: Path
+) -> None:
+    file = write_tiny(tmp_path / "another", number=7)
+    beside = [registered.source(f"models:/{NAME}/2"), registered.source(str(file))]
+    models = Models(registered.source(), beside=beside, load=clock.load)
+    models.start()
+    default, second, other = models.current(), models.named(f"{NAME}/2"), models.named(file.name)
+    assert len({each.answers.identity for each in (default, second, other)}) == 3
+    assert [(each.name, each.version) for each in models.listed() if each.name] == [
+        (NAME, f"{NAME}/2"),
+        (file.name, file.name),
+    ]
+    registered.crown(2)
+    models.look()
+    # What moves is the default alone.
+    assert models.current().version == "2"
+    assert models.named(f"{NAME}/2") is second
+    models.close()
+    twice = Models(registered.source(), beside=[registered.source(str(file))] * 2, load=clock.load)
+    with pytest.raises(UserError, match=f"two models to serve beside .* are called {file.name}"):
+        twice.start()
 
 
 def test_the_model_is_swapped_between_two_requests_and_who_was_checked_against_the_old_is_drawn_by_it(

@@ -88,7 +88,7 @@ class Autoguidance:
 
 @dataclass(frozen=True)
 class Composition:
-    """Several conditions at once, D_∅ + w·Σ w_i·(D_i - D_∅) (Liu et al., 2022, eq. 11); below 0, w_i is away from D_i.
+    """Several conditions at once, D_∅ + w·Σ w_i·(D_i - D_∅) (Liu et al., 2022: conjunction, negation below 0).
 
     With one condition and w_1 = 1 it is classifier-free guidance. Each pass is a batch by itself, so that an image does
     not depend on how many conditions there are beside its own.

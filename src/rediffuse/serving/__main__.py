@@ -63,7 +63,8 @@ def _serve(options: argparse.Namespace) -> None:
     )
     metrics = Metrics()
     with closing(bound(options.host, options.port)) as listening:
-        models = Models(source(options.model) if options.model else default_source(), poll=options.poll)
+        served = source(options.model) if options.model else default_source()
+        models = Models(served, beside=[source(each) for each in options.beside], poll=options.poll)
         with closing(models):
             models.start()
             batcher = Batcher(most_waiting=settings.waiting, told=metrics)
@@ -155,6 +156,13 @@ def _parser() -> argparse.ArgumentParser:
         metavar="SOURCE",
         help="models:/NAME@ALIAS, models:/NAME/VERSION, runs:/ID, a packed model's folder, or a .safetensors file; "
         "default: the registered model's champion, else models/denoiser.safetensors",
+    )
+    parser.add_argument(
+        "--beside",
+        metavar="SOURCE",
+        action="append",
+        default=[],
+        help="another model that may be asked for by its name, as it stands now; may be given several times",
     )
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on; default: %(default)s")
     parser.add_argument("--port", type=_port, default=8000, help="default: %(default)s; 0: any that is free")

@@ -28,13 +28,13 @@ def model_router(service: Service) -> APIRouter:
         served = await run_in_threadpool(service.served, model)
         return _described(service, served)
 
-    @router.get("/v1/models", summary="The versions that a request may name", responses=refusals())
+    @router.get("/v1/models", summary="The versions and models that a request may name", responses=refusals())
     def models() -> ListedModels:
-        """Empty for a model that is no registered one."""
+        """Versions of the registered model, and the models that are served beside it."""
         current = service.models.current()
         listed = [
             ListedModel(
-                name=current.name,
+                name=each.name or current.name,
                 version=each.version,
                 current=each.version == current.version,
                 aliases=list(each.aliases),

@@ -131,10 +131,10 @@ class ModelAnswer(BaseModel):
 
 
 class ListedModel(BaseModel):
-    """A version that a request may name."""
+    """A version, or a model beside, that a request may name."""
 
     name: str
-    version: str
+    version: str = Field(description="what `model` of a request says: 3, of a model beside NAME/3 or NAME")
     current: bool
     aliases: list[str]
     identity: str | None = Field(description="SHA-256 of the weights, of the current one")

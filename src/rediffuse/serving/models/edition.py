@@ -43,11 +43,13 @@ class Listing:
         version: its number.
         aliases: that it has.
         created: milliseconds since 1970.
+        name: of another model than the one that is served; None for a version of the same.
     """
 
     version: str
     aliases: tuple[str, ...]
     created: int
+    name: str | None = None
 
 
 class Source(Protocol):

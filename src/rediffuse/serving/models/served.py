@@ -1,10 +1,10 @@
-"""What a server serves: a model that may be replaced while it is asked, and other versions of it."""
+"""What a server serves: a model that may be replaced while it is asked, other versions of it, and models beside it."""
 
 import sys
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from rediffuse.errors import TryAgainError, UserError
@@ -18,7 +18,8 @@ class Served:
 
     Args:
         name: of the registered model, the run, the folder or the file.
-        version: of the registered model; None for others.
+        version: of the registered model, None for others; of a model beside the default one the name that `model` of a
+            request gives it, NAME/VERSION or NAME.
         answers: the model.
     """
 
@@ -52,6 +53,7 @@ class Models:
 
     Args:
         source: where the default model is.
+        beside: where others are that may be asked for; loaded once, as they stand at the start.
         poll: seconds between two looks.
         kept: other versions that stay loaded, at most; the one that nobody asked for the longest goes. 0: none is
             served.
@@ -64,6 +66,7 @@ class Models:
         self,
         source: Source,
         *,
+        beside: Sequence[Source] = (),
         poll: float = 5.0,
         kept: int = 1,
         again: float = 60.0,
@@ -72,6 +75,8 @@ class Models:
     ) -> None:
         self._source, self._poll, self._kept, self._again = source, poll, kept, again
         self._load, self._clock = load, clock
+        self._sources_beside = beside
+        self._beside: dict[str, Served] = {}
         self._state = threading.Lock()  # guards what follows; held for moments only
         self._current: tuple[Edition, Served] | None = None
         self._swaps = 0
@@ -92,6 +97,12 @@ class Models:
         """
         edition, listed = self._source.newest(), tuple(self._source.listed())
         self._current, self._listed = (edition, self._made(edition)), listed
+        for each in self._sources_beside:
+            other = each.newest()
+            key = f"{other.name}/{other.version}" if other.version else other.name
+            if key in self._beside:
+                raise UserError(f"two models to serve beside {edition} are called {key}; name each once")
+            self._beside[key] = Served(other.name, key, self._load(other))
         self._thread.start()
 
     def close(self) -> None:
@@ -115,12 +126,14 @@ class Models:
         return self._trouble
 
     def listed(self) -> list[Listing]:
-        """The versions that `named` knows, newest first, as they were at the last look."""
+        """What `named` knows: the versions, newest first, as they were at the last look, then the models beside."""
         current = self.current().version
-        return [each for each in self._listed if self._kept or each.version == current]
+        versions = [each for each in self._listed if self._kept or each.version == current]
+        return versions + [Listing(key, (), 0, served.name) for key, served in self._beside.items()]
 
     def named(self, version: str) -> Served:
-        """A version of the same registered model; loaded where it is not yet, which takes seconds (so ask in a thread).
+        """A version of the same registered model, loaded where it is not yet, which takes seconds (so ask in a thread);
+        or a model beside it.
 
         Raises:
             KeyError: `listed` does not know it.
@@ -129,6 +142,8 @@ class Models:
         current = self.current()
         if version == current.version:
             return current
+        if version in self._beside:
+            return self._beside[version]
         listing = next((each for each in self.listed() if each.version == version), None)
         if listing is None:
             raise KeyError(version)

@@ -136,7 +136,7 @@ function fillSelects(model, models) {
   byId("beside").append(...models.map((each) => option(each.version, titleOf(each))));
   byId("beside").disabled = !other;
   if (other) byId("beside").value = other.version;
-  else byId("hint-beside").textContent = "There is no other model here: a registered model with several versions has some.";
+  else byId("hint-beside").textContent = "There is no other model here: a registered model with several versions has some, and the option --beside brings others.";
 }
 
 /** 0 ... 2^32-1, each alike. */

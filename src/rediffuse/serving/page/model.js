@@ -2,7 +2,9 @@
 
 /** "rediffuse-digits, version 3, champion": name, version and aliases, where it has them. */
 export function titleOf({ name, version, aliases = [] }) {
-  return [name, version && `version ${version}`, ...aliases].filter(Boolean).join(", ");
+  // Of a model beside the served one, the version begins with its name.
+  const number = version === name ? "" : version?.replace(`${name}/`, "");
+  return [name, number && `version ${number}`, ...aliases].filter(Boolean).join(", ");
 }
 
 /** The beginning of a hash of weights, enough to tell two apart. */
