@@ -268,3 +268,16 @@ def test_settings_of_another_version_are_a_line_that_names_the_key(tmp_path: Pat
     (tmp_path / SETTINGS).write_text(json.dumps(sections))
     with pytest.raises(UserError, match=r"is of another version of rediffuse: runtime\.profile: Field required"):
         loaded(tmp_path)
+
+
+def test_a_model_that_can_not_be_loaded_leaves_the_threads_as_its_settings_have_them(tmp_path: Path) -> None:
+    params = tiny(runtime__threads=2)
+    write_parts(tmp_path, trained(Workspace.at(tmp_path), params, CLASSES), params.sample, params.runtime)
+    before = torch.get_num_threads()
+    (tmp_path / WEIGHTS).write_bytes(b"none")
+    try:
+        with pytest.raises(UserError, match="not a safetensors file"):
+            loaded(tmp_path)
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)

@@ -381,7 +381,7 @@ def test_an_image_is_the_same_alone_and_amid_sixteen_others_in_the_thread_as_wit
     assert set(threads) == {2}
 
 
-def test_those_who_shared_a_batch_share_the_next_one_and_who_asks_alone_never_waits(
+def test_those_who_shared_a_batch_share_the_next_one_and_who_asks_alone_does_not_wait(
     drawn: Drawn, batcher: Batcher, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As long as they ask again within a moment, which here is as long as it takes."""

@@ -92,9 +92,12 @@ class Answers:
         # cores they sleep between two operations: drawing took 1.7 times as long. So this thread computes alone, and
         # leaves the cores to the one that draws.
         torch.set_num_threads(1)
-        model = load_model(weights, device)
-        earlier = load_model(reference, device).denoiser if reference else None
-        runtime.enter(settled, device)
+        try:
+            model = load_model(weights, device)
+            earlier = load_model(reference, device).denoiser if reference else None
+        finally:
+            # Also where it is no model: whoever goes on computes what it would have.
+            runtime.enter(settled, device)
         for denoiser in filter(None, (model.denoiser, earlier)):
             accelerate(denoiser.network, profile(settled, device))
         try:

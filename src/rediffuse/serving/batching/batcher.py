@@ -173,7 +173,8 @@ class Batcher:
     def _gather(self) -> None:
         """Before the first of those who shared the last batch is drawn alone, wait a moment for the others.
 
-        A batch takes as long with few images as with many. Who asks alone never waits.
+        A batch takes as long with few images as with many. Who asks alone does not wait, but once where he is the only
+        one of them who comes back.
         """
         if self._shared and self._line.count(background=False):
             self._changed.wait_for(
