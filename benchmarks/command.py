@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from rediffuse import files, runtime
+from rediffuse import files, runtime, yaml12
 from rediffuse.errors import UserError
 from rediffuse.provenance.environment import cpu
 from rediffuse.tables import rounded
@@ -187,6 +187,11 @@ def numbers(text: str) -> list[float]:
 def names(text: str) -> list[str]:
     """The names of "a,b"."""
     return [each for each in text.split(",") if each]
+
+
+def changes(pairs: Sequence[str]) -> dict[str, Any]:
+    """The values of ["train.lr=1e-3", "sample.guidance_levels=[0.3, 3]"] by their names, read as in params.yaml."""
+    return {name: yaml12.parse(value, name) for name, _, value in (each.partition("=") for each in pairs)}
 
 
 def _plain(value: Any) -> Any:

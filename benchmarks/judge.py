@@ -95,6 +95,12 @@ class Judge:
                 found["cas_accuracy"] = self._cas(images, labels)
         return found
 
+    def real_cas(self, count: int) -> float:
+        """CAS accuracy of so many real training images: what images as good as real ones would have."""
+        some = np.random.default_rng(self.seed).permutation(len(self.data.train))[:count]
+        with REPEATABLE.held():
+            return self._cas(self.data.train[some], self.data.train_labels[some])
+
     def _cas(self, images: np.ndarray, labels: np.ndarray) -> float:
         network = train_classifier(
             images,

@@ -10,8 +10,8 @@ they compile included; it stands while they are built (`built s`; ours looks the
 schedule, and so compiles there), draw images and are scored. Every score is of the same classifier, trained on real
 training images: FD of the generated images against all training images (which copies would make smallest), FD of real
 test images beside it (the floor, of as many), GAN-test (is the image of the class it was asked for) and, with --cas,
-CAS (a classifier trained on the generated images alone, tested on real test images). With --grids each one's images at
-its last stop go into a PNG.
+CAS (a classifier trained on the generated images alone, tested on real test images; `real_cas` is that of as many real
+training images). With --grids each one's images at its last stop go into a PNG.
 """
 
 import time
@@ -30,6 +30,7 @@ from benchmarks.contenders import CONTENDERS, Contender
 from benchmarks.judge import Judge
 from benchmarks.pictures import Pictures, add_data, pictures, task_of
 from benchmarks.turns import Turned
+from benchmarks.variants import changed
 from rediffuse import files
 from rediffuse.pictures import class_grid
 
@@ -150,6 +151,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     add_data(parser)
     parser.add_argument("--seconds", type=command.numbers, default=[15.0, 40.0, 150.0])
     parser.add_argument("--contenders", type=command.names, default=list(CONTENDERS))
+    parser.add_argument("--set", nargs="+", default=[], help="values of params.yaml for ours, sample.guidance=1.3 ...")
     parser.add_argument("--batch", type=int, default=128)
     parser.add_argument("--parameters", type=int, default=0)
     parser.add_argument("--images", type=int, default=1440, help="generated, at each stop")
@@ -165,6 +167,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         judge = Judge.of(data, device, options.seed, options.judge_steps)
     report.keep(real_accuracy=judge.accuracy, floors=judge.floors)
     command.say(f"classifier: {judge.accuracy:.3f} on real test images; FD of {judge.floors}")
+    if options.cas:
+        report.keep(real_cas=judge.real_cas(options.images))
+        command.say(f"CAS of as many real training images: {report.found['real_cas']:.3f}")
 
     rows: list[dict[str, Any]] = []
 
@@ -195,7 +200,8 @@ def trainings(name: str, seconds: Sequence[float], task: Any, judge: Judge, opti
         if turned is None or name == OURS:
             length = wanted if name == OURS else max(seconds)
             begun = time.perf_counter()
-            turned, total, steps = Turned.built(partial(CONTENDERS[name], task(length))), 0.0, 0
+            build = changed(command.changes(options.set)) if name == OURS and options.set else CONTENDERS[name]
+            turned, total, steps = Turned.built(partial(build, task(length))), 0.0, 0
             built = time.perf_counter() - begun
         done = train_for(turned, wanted if name == OURS else stretch)
         total, steps = total + done.seconds, steps + done.steps

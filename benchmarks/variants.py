@@ -1,6 +1,6 @@
 """Our own contender under other settings of the machine, to see what each of them costs or brings."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from importlib import import_module
 from typing import Any
 
@@ -20,9 +20,17 @@ VARIANTS: dict[str, dict[str, Any]] = {
 
 def varied(name: str) -> Callable[[Task], Contender]:
     """A function that builds our contender that way."""
+    return _ours(**VARIANTS[name])
 
+
+def changed(changes: Mapping[str, Any]) -> Callable[[Task], Contender]:
+    """A function that builds our contender with some values of params.yaml changed, by their dotted names."""
+    return _ours(changes=changes)
+
+
+def _ours(**settings: Any) -> Callable[[Task], Contender]:
     def build(task: Task) -> Contender:
-        made: Contender = import_module("benchmarks.contenders.own").build(task, **VARIANTS[name])
+        made: Contender = import_module("benchmarks.contenders.own").build(task, **settings)
         return made
 
     return build

@@ -90,13 +90,15 @@ class Rediffuse:
             self._running = self._steps(planned)
         self._network = (model.name, description["network"]["settings"])
         self.parameters = weights(self._model.denoiser)
+        # Guidance that is on at some noise levels only takes fewer: counted when images are drawn.
         self.evaluations = self._sample.steps * (2 if self._sample.guidance != 1 else 1)
         half = model.precision == "bf16" or (model.precision == "auto" and native_bf16(task.device))
         self.setting = (
             f"{model.name} {model.settings.model_dump(mode='json')}, {'bf16' if half else 'fp32'}, {how.name}, "
             f"preset {params.diffusion.preset}, AdamW {planned.lr:g} {planned.schedule} over {planned.steps} steps, "
             f"EMA {planned.ema}, {'' if deterministic else 'not '}deterministic, "
-            f"{self._sample.sampler} on {self._sample.grid}, {self.evaluations} evaluations"
+            f"{self._sample.sampler} on {self._sample.grid}, {self._sample.steps} steps, "
+            f"guidance {self._sample.guidance:g} at levels {self._sample.guidance_levels or 'all'}"
         )
 
     def train(self, steps: int) -> None:
@@ -112,7 +114,9 @@ class Rediffuse:
         chosen = self._sample.model_copy(update={"seed": seed, "batch_size": size})
         sampling = Sampling.of(self._model, chosen, self.task.device, denoiser=self._state.average)
         with self._switches.held():
-            return np.concatenate(list(sampling.images(labels)))
+            drawn = list(sampling.images(labels))
+        self.evaluations = round(sampling.evaluations / (len(drawn) * size))
+        return np.concatenate(drawn)
 
     def sampling(self, params: SampleParams) -> Sampling:
         """Of its averaged weights, by other parameters."""

@@ -112,6 +112,14 @@ def test_bytes_count_reads_and_writes_and_no_views() -> None:
     assert bytes_of(lambda: torch.ones(1, 10).expand(10, 10) + x) == 40 + 40 + 2 * 400
 
 
+def test_values_of_params_are_read_as_in_the_file() -> None:
+    assert command.changes(["train.lr=1e-3", "sample.guidance_levels=[0.3, 3]", "model.size=tiny"]) == {
+        "train.lr": 1e-3,
+        "sample.guidance_levels": [0.3, 3],
+        "model.size": "tiny",
+    }
+
+
 def test_a_table_aligns_numbers_and_shows_what_is_missing() -> None:
     text = command.table(("name", "n", "x"), [{"name": "a", "n": 1200, "x": 0.12345}, {"name": "long"}])
     assert text == "name      n      x\na     1,200  0.123\nlong      -      -\n"
@@ -158,6 +166,7 @@ def test_quality_is_scored_at_each_stop_and_ours_anew(
         assert row["fd_floor"] == pytest.approx(found["floors"]["64"])
         assert 0 <= row["cas"] <= 1
     assert ours[0]["fd"] > 0
+    assert 0 <= found["real_cas"] <= 1
     shares = [row["ours / theirs"] for row in found["against_best_peer"]]
     assert shares == pytest.approx([row["fd"] / theirs[0]["fd"] for row in ours], rel=1e-3)
     assert list(found["errors"]) == ["broken"]

@@ -99,6 +99,16 @@ def test_two_trainings_of_rediffuse_draw_the_same_bytes():
     assert not torch.are_deterministic_algorithms_enabled()
 
 
+def test_guidance_at_some_levels_costs_the_evaluations_that_it_takes():
+    changes = {"sample.guidance": 1.3, "sample.guidance_levels": [0.3, 3]}
+    contender = own.Rediffuse(toy(), changes)
+    contender.train(1)
+    contender.images(np.array([0, 1, 1]), seed=0)
+    karras = np.linspace(80 ** (1 / 7), 0.002 ** (1 / 7), 20) ** 7
+    assert contender.evaluations == 20 + np.sum((karras >= 0.3) & (karras <= 3))
+    assert contender.setting.endswith("20 steps, guidance 1.3 at levels (0.3, 3.0)")
+
+
 @pytest.mark.parametrize("module", [own, article])
 def test_a_look_at_the_clock_leaves_no_trace_and_the_schedule_ends_in_time(module, monkeypatch):
     untimed = module.build(toy())
