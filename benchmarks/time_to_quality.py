@@ -15,7 +15,7 @@ training images). With --grids each one's images at its last stop go into a PNG.
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from operator import methodcaller
@@ -26,7 +26,7 @@ import numpy as np
 
 from benchmarks import command
 from benchmarks.command import Report
-from benchmarks.contenders import CONTENDERS, Contender
+from benchmarks.contenders import CONTENDERS, Contender, Task
 from benchmarks.judge import Judge
 from benchmarks.pictures import Pictures, add_data, pictures, task_of
 from benchmarks.turns import Turned
@@ -159,6 +159,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--judge-steps", type=int, help="of each classifier's training")
     parser.add_argument("--grids", type=Path, help="the folder for a PNG of each contender's images")
     options = command.parsed(parser, argv)
+    builds = CONTENDERS | ({OURS: changed(command.changes(options.set))} if options.set else {})
 
     device = command.device_of(options)
     report = Report.of(options, device)
@@ -184,7 +185,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         with report.attempt(name):
             seconds = sorted(options.seconds) if name in (OURS, *CONSTANT) else [max(options.seconds)]
             for row, images, labels in trainings(
-                name, seconds, partial(task_of, data, vars(options), device), judge, options
+                name, builds[name], seconds, partial(task_of, data, vars(options), device), judge, options
             ):
                 keep(row, images, labels)
     command.say(command.table(HEADS, rows))
@@ -192,7 +193,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     command.say(f"reached after seconds: {reached(rows)}")
 
 
-def trainings(name: str, seconds: Sequence[float], task: Any, judge: Judge, options: Any) -> Any:
+def trainings(
+    name: str, build: Callable[[Task], Contender], seconds: Sequence[float], task: Any, judge: Judge, options: Any
+) -> Any:
     """Yield the row, the images and the labels of each stop of a contender."""
     total, built, steps = 0.0, 0.0, 0
     turned: Turned | None = None
@@ -200,7 +203,6 @@ def trainings(name: str, seconds: Sequence[float], task: Any, judge: Judge, opti
         if turned is None or name == OURS:
             length = wanted if name == OURS else max(seconds)
             begun = time.perf_counter()
-            build = changed(command.changes(options.set)) if name == OURS and options.set else CONTENDERS[name]
             turned, total, steps = Turned.built(partial(build, task(length))), 0.0, 0
             built = time.perf_counter() - begun
         done = train_for(turned, wanted if name == OURS else stretch)

@@ -52,7 +52,7 @@ except LeavingError as error:
 class Child:
     """A process that runs `body` inside `watched`."""
 
-    def __init__(self, body: str, *, before: str = "", grace: float = 30.0, errors: int = subprocess.PIPE):
+    def __init__(self, body: str, *, before: str = "", grace: float = 8.0, errors: int = subprocess.PIPE):
         body = "\n".join(f"    {line}" for line in body.strip().splitlines())
         self.process = subprocess.Popen(
             [sys.executable, "-c", FRAME.format(body=body, before=before, grace=grace)],
@@ -69,7 +69,7 @@ class Child:
         for number in numbers:
             self.process.send_signal(number)
             time.sleep(0.05)
-        printed, errors = self.process.communicate("\n", timeout=60)
+        printed, errors = self.process.communicate("\n", timeout=20)
         return self.process.returncode, printed, errors
 
 
